@@ -1,0 +1,84 @@
+"""What all tests share: a small corpus of tones that can be learnt, a feature cache of its own, and quick settings."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from turbo_kit import Corpus, RunConfig, load_corpus
+
+PITCH = {"high": 600.0, "low": 150.0, "middle": 300.0}
+WORD = {"high": "up", "low": "down", "middle": "along"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Features go to a folder of the test run, never to the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURBO_KIT_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of 48 short tones: 4 groups x 2 speakers x 6 clips, 3 classes heard in pitch and read in words."""
+    folder = tmp_path_factory.mktemp("tones")
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(48):
+        speaker, label = number // 6, sorted(PITCH)[number % 3]
+        samples = np.sin(2 * np.pi * PITCH[label] * np.arange(random.integers(4000, 9000)) / 16000)
+        noise = 0.01 * random.standard_normal(len(samples))
+        soundfile.write(folder / f"{number:02d}.wav", 0.2 * samples + noise, 16000)
+        group = speaker // 2
+        rows.append(
+            {
+                "id": f"clip{number:02d}",
+                "path": f"{number:02d}.wav",
+                "text": f"the {WORD[label]} tone number {number}",
+                "label": label,
+                "speaker": f"speaker{speaker}",
+                "group": f"group{group}",
+                "template": f"group{group}-{label}",
+                "seconds": len(samples) / 16000,
+            }
+        )
+    return write_manifest(folder / "manifest.jsonl", rows)
+
+
+@pytest.fixture(scope="session")
+def tones_corpus(tones: Path) -> Corpus:
+    return load_corpus(f"manifest:{tones}")
+
+
+@pytest.fixture
+def manifest_of(tones: Path) -> Callable[..., Path]:
+    """Writes a copy of the manifest after a change to its rows, beside the clips."""
+
+    def write(change: Callable[[list[dict[str, Any]]], object], name: str) -> Path:
+        rows = [json.loads(line) for line in tones.read_text().splitlines()]
+        change(rows)
+        return write_manifest(tones.parent / name, rows)
+
+    return write
+
+
+@pytest.fixture
+def quick(tones: Path) -> Callable[..., RunConfig]:
+    """Makes configs of runs that take a second or two."""
+
+    def config(**changes: Any) -> RunConfig:
+        small: dict[str, Any] = {"corpus": f"manifest:{tones}", "epochs": 3, "batch_size": 8, "head_width": 32}
+        return RunConfig(**{**small, "projection": 16, "device": "cpu", **changes})
+
+    return config
+
+
+def write_manifest(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -1,0 +1,55 @@
+import json
+from typing import Any
+
+import pytest
+
+from turbo_kit import InputError, RunConfig
+
+
+def test_a_misspelt_parameter_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="unknown parameter 'objectiv': did you mean 'objective'"):
+        RunConfig.from_dict({"objectiv": "turbo"})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 2.5}, "epochs = 2.5: expected a whole number"),
+        ({"epochs": True}, "epochs = true: expected a whole number"),
+        ({"epochs": "3"}, "expected a whole number"),
+        ({"epochs": 0}, "epochs = 0 is out of range: it must be at least 1"),
+        ({"learning_rate": float("nan")}, "expected a finite number"),
+        ({"audio_dropout": 0.99}, "must be from 0 to 0.95"),
+        ({"fusion": "concatt"}, "did you mean 'concat'"),
+        ({"temperature": 0}, "must be above 0"),
+        ({"temperature": "learnt"}, "expected a finite number or 'learned'"),
+        ({"temperature": "warm"}, "temperature = 'warm'"),
+        ({"pair_weights": {"a1-t1": "much"}}, r"pair_weights\['a1-t1'\]"),
+        ({"pair_weights": ["a1-t1"]}, "expected a dict"),
+        ({"view_depth": "all"}, "expected a whole number or None"),
+        ({"label_fraction": 0}, "nothing to learn from"),
+        ({"audio": "none", "text": "none"}, "at least one modality"),
+        ({"text": "none", "fusion": "gated"}, "two modalities"),
+        ({"text": "none", "modality_dropout": 0.2}, "two modalities"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RunConfig.from_dict(values)
+
+
+def test_whole_numbers_serve_as_floats_and_the_config_survives_json() -> None:
+    config = RunConfig(contrastive_weight=1, pair_weights={"a1-t1": 2}, temperature="learned")
+    assert type(config.contrastive_weight) is float
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_notebook_gives_its_literals_and_nothing_else() -> None:
+    variables = {"objective": "ce", "epochs": 2, "out": "runs", "_private": 1, "json": json, "In": ["x"], "Out": {}}
+    assert RunConfig.from_notebook(variables) == RunConfig(objective="ce", epochs=2)
+    with pytest.raises(InputError, match="did you mean 'epochs'"):
+        RunConfig.from_notebook({"epoch": 2})
+
+
+def test_modalities_leave_out_what_is_none() -> None:
+    assert RunConfig(text="none").modalities == {"audio": "demo"}

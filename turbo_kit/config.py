@@ -1,0 +1,239 @@
+"""Every knob of a run, in one frozen dataclass, and the error that says what is wrong with what a user gave."""
+
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+ABSENT = "none"
+"""The name that leaves a modality out: `RunConfig(text="none")` trains on audio alone."""
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used; the message says what, what was expected, and what to do."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Every knob of one run: what is trained, on what, towards which objective, and how."""
+
+    corpus: str = "demo-emotion"
+    """Name of a corpus, or manifest:FILE for a JSON lines or CSV manifest of your own."""
+    fold: int = 0
+    """Which fold of the corpus is held out."""
+    seed: int = 0
+    """Seeds the weights, the dropout masks and the order of the clips."""
+
+    audio: str = "demo"
+    """Audio encoder: demo (embedded), a hub name or a folder; none leaves audio out."""
+    text: str = "demo"
+    """Text encoder: demo (embedded), a hub name or a folder; none leaves text out."""
+    trainable_layers: int = 0
+    """Top layers of each encoder that are trained; 0 = frozen encoder with a light head, -1 = all."""
+    view_depth: int | None = None
+    """Of the trainable layers, how many on top run once for each pass; None = all of them."""
+    head_width: int = 128
+    """Width of the light head that stands on a frozen encoder."""
+    head_layers: int = 1
+    """Transformer layers in the light head."""
+    audio_dropout: float = 0.1
+    """Dropout rate of the audio passes."""
+    text_dropout: float = 0.1
+    """Dropout rate of the text passes."""
+    projection: int = 128
+    """Width of the projection that the contrastive terms see; 0 = none, they see the pooled encoder output."""
+    fusion: Literal["concat", "gated", "audio", "text"] = "concat"
+    """What the classifier sees: both modalities side by side, their gated sum, or one of them."""
+    modality_dropout: float = 0.0
+    """How often a clip's audio or text is hidden from the classifier; above 0 the model can do without one."""
+
+    objective: str = "turbo"
+    """Preset on the pair board: ce, ce-2pass, r-drop, simcse, clip, in-modal, cross-modal, turbo."""
+    contrastive_weight: float = 0.1
+    """Weight of the contrastive terms as a whole, beside the cross-entropy (the paper's lambda)."""
+    temperature: float | Literal["learned"] = 0.05
+    """Temperature of the contrastive terms."""
+    similarity: Literal["cosine", "dot"] | None = None
+    """How two views are compared; None = as the preset has it (cosine)."""
+    direction: Literal["symmetric", "one"] | None = None
+    """Both directions of a pair or one; None = as the preset has it."""
+    negatives: Literal["other", "both"] | None = None
+    """A clip's negatives: the other view's clips, or both views' (NT-Xent); None = as the preset has it (other)."""
+    cross_entropy: Literal["mean", "first", "none"] | None = None
+    """Cross-entropy of which passes; None = as the preset has it (mean)."""
+    r_drop_alpha: float | None = None
+    """Weight of R-Drop's KL between the passes; None = as the preset has it."""
+    normalize_pairs: bool = False
+    """Scale the pair weights to sum 1, so that objectives of few and of many pairs weigh the same."""
+    exclude: Literal["none", "transcript", "label"] = "none"
+    """Which clips are left out of a clip's negatives: those of the same transcript or the same label."""
+    pair_weights: dict[str, float] = field(default_factory=dict)
+    """Weights that replace the preset's, by pair, such as {"a1-t1": 0.5}."""
+
+    epochs: int = 15
+    """Epochs at most."""
+    batch_size: int = 64
+    """Clips in a batch; the contrastive terms have batch_size - 1 negatives."""
+    accumulate: int = 1
+    """Batches for each step of the optimiser."""
+    learning_rate: float = 1e-3
+    """Learning rate of new layers: light heads, projections, classifier."""
+    encoder_learning_rate: float = 2e-5
+    """Learning rate of the encoders' own layers."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises; it then falls as a cosine."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    patience: int = 5
+    """Epochs without a better development score before training stops; 0 = never."""
+    class_weighting: Literal["none", "balanced"] = "none"
+    """Weigh classes in the cross-entropy by how rare they are."""
+    label_fraction: float = 1.0
+    """Share of the training labels that the classifier sees; all clips stay in the contrastive terms."""
+    max_seconds: float = 30.0
+    """Longer clips are cut here, with a warning that counts them."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """Arithmetic: auto = bf16-mixed on CUDA, 32-true elsewhere."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for knob in fields(self):
+            value = _checked(knob.name, getattr(self, knob.name), hints[knob.name])
+            object.__setattr__(self, knob.name, value)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not low <= value <= high:
+                limit = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+                raise InputError(f"{name} = {value} is out of range: it must be {limit}.")
+        if self.temperature == 0:
+            raise InputError("temperature = 0: it must be above 0, such as 0.05.")
+        if self.label_fraction == 0:
+            raise InputError("label_fraction = 0 leaves the classifier nothing to learn from: use a value up to 1.")
+        if self.audio == ABSENT and self.text == ABSENT:
+            raise InputError("audio and text are both 'none': at least one modality is needed.")
+        if ABSENT in (self.audio, self.text) and (self.fusion != "concat" or self.modality_dropout):
+            raise InputError(
+                "fusion and modality_dropout choose between two modalities, and this run has one: "
+                "leave them at 'concat' and 0."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Builds a config from names and values; a name that is no knob is an error with the nearest right one."""
+        known = {knob.name for knob in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise unknown("parameter", name, known)
+        return cls(**values)
+
+    @classmethod
+    def from_notebook(cls, variables: Mapping[str, Any], other: Iterable[str] = ("out",)) -> Self:
+        """Builds a config from the `parameters` cell of a notebook.
+
+        Args:
+            variables: `globals()` of the notebook. Every public variable that holds a literal counts as a parameter.
+            other: names of parameters that belong to the notebook and not to the run.
+
+        Raises:
+            InputError: a parameter that is no knob (papermill itself would run on with the default), or a wrong value.
+        """
+        literals = (bool, int, float, str, list, dict, tuple, type(None))
+        jupyter = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+        return cls.from_dict(
+            {
+                name: value
+                for name, value in variables.items()
+                if isinstance(value, literals)
+                and not name.startswith("_")
+                and name not in jupyter
+                and name not in set(other)
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as names and literals, ready for JSON or for a notebook's parameters."""
+        return asdict(self)
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Encoder name by modality, without the modalities that this run leaves out."""
+        return {modality: name for modality, name in (("audio", self.audio), ("text", self.text)) if name != ABSENT}
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "fold": (0, math.inf),
+    "seed": (0, 2**32 - 1),
+    "trainable_layers": (-1, math.inf),
+    "view_depth": (0, math.inf),
+    "head_width": (4, math.inf),
+    "head_layers": (0, math.inf),
+    "audio_dropout": (0, 0.95),
+    "text_dropout": (0, 0.95),
+    "projection": (0, math.inf),
+    "modality_dropout": (0, 0.95),
+    "contrastive_weight": (0, math.inf),
+    "temperature": (0, math.inf),
+    "r_drop_alpha": (0, math.inf),
+    "epochs": (1, math.inf),
+    "batch_size": (2, math.inf),
+    "accumulate": (1, math.inf),
+    "learning_rate": (0, math.inf),
+    "encoder_learning_rate": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "warmup": (0, 1),
+    "clip_norm": (0, math.inf),
+    "patience": (0, math.inf),
+    "label_fraction": (0, 1),
+    "max_seconds": (0.1, math.inf),
+}
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type that `hint` asks for, or an error that names the knob."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in choices:
+            return value
+        raise unknown(f"value of {name}", str(value), [str(choice) for choice in choices])
+    if origin in (types.UnionType, typing.Union):
+        for choice in choices:
+            try:
+                return _checked(name, value, choice)
+            except InputError:
+                continue
+        expected = " or ".join(_type_name(choice) for choice in choices)
+        raise InputError(f"{name} = {value!r}: expected {expected}.")
+    if origin is dict:
+        if isinstance(value, Mapping):
+            return {_checked(name, key, str): _checked(f"{name}[{key!r}]", item, float) for key, item in value.items()}
+        raise InputError(f"{name} = {value!r}: expected a dict such as {{'a1-t1': 0.5}}.")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wrong_bool = isinstance(value, bool) and hint is not bool
+    if wrong_bool or not isinstance(value, hint) or (hint is float and not math.isfinite(value)):
+        raise InputError(f"{name} = {json.dumps(value, default=repr)}: expected {_type_name(hint)}.")
+    return value
+
+
+def _type_name(hint: Any) -> str:
+    names = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
+    names[type(None)] = "None"
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(hint))
+    return names.get(hint, str(hint))
