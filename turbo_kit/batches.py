@@ -1,0 +1,115 @@
+"""From utterances to batches: decode and resample audio, and put clips of similar length together."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turbo_kit.config import InputError
+from turbo_kit.corpora import Utterance
+
+SAMPLE_RATE = 16_000
+"""Hz; every encoder of the kit hears audio at this rate."""
+
+Lengths = Sequence[int] | NDArray[np.int64]
+
+log = logging.getLogger(__name__)
+
+
+def decode(utterance: Utterance, max_seconds: float = math.inf) -> NDArray[np.float32]:
+    """Reads a clip as mono samples at 16 kHz, cut after `max_seconds`.
+
+    Returns:
+        (samples,) in [-1, 1], as the file says.
+
+    Raises:
+        InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
+    """
+    import soundfile
+
+    where = f"{utterance.path} (utterance {utterance.id!r})"
+    if not utterance.path.is_file():
+        raise InputError(f"{where}: no such audio file. Correct the path, or leave the row out.")
+    try:
+        with soundfile.SoundFile(utterance.path) as file:
+            frames = -1 if math.isinf(max_seconds) else round(max_seconds * file.samplerate)
+            samples, rate = file.read(frames, dtype="float32", always_2d=True), file.samplerate
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise InputError(f"{where}: the audio cannot be decoded ({error}). Convert it to WAV, FLAC or Ogg.") from error
+    if len(samples) == 0:
+        raise InputError(f"{where}: the clip has 0 samples. Leave the row out, or replace the file.")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{where}: the clip holds NaN or infinite samples. Leave the row out, or replace the file.")
+    return _resample(samples.mean(axis=1), rate)
+
+
+def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    if rate == SAMPLE_RATE:
+        return samples
+    import torch
+    from torchaudio.functional import resample
+
+    resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+    return resampled
+
+
+def decode_all(utterances: Iterable[Utterance], max_seconds: float = math.inf) -> Iterator[NDArray[np.float32]]:
+    """Decodes clip after clip, and says once how many were cut at `max_seconds`."""
+    cut = 0
+    for utterance in utterances:
+        samples = decode(utterance, max_seconds)
+        cut += len(samples) >= max_seconds * SAMPLE_RATE
+        yield samples
+    if cut:
+        log.warning("%d clips reached max_seconds = %g and were cut there.", cut, max_seconds)
+
+
+def check_audio(utterances: Iterable[Utterance]) -> float:
+    """Decodes every clip and returns the seconds of all of them.
+
+    Raises:
+        InputError: clips that cannot be used, all of them named.
+    """
+    seconds, problems = 0.0, []
+    for utterance in utterances:
+        try:
+            seconds += len(decode(utterance)) / SAMPLE_RATE
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return seconds
+
+
+def bucketed_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """One epoch of batches of a fixed number of clips, of similar length, in an order that (seed, epoch) decides.
+
+    Clips are shuffled, sorted by length inside windows of eight batches, and the batches shuffled, so that little is
+    padded and neighbours still change from epoch to epoch. The last clips that fill no batch wait for the next epoch
+    (every batch has the same number of negatives), unless there are fewer clips than one batch holds.
+
+    Args:
+        lengths: length of each clip, in any unit.
+
+    Returns:
+        Indices of the clips of each batch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    batch_size = min(batch_size, len(order))
+    order = order[: len(order) // batch_size * batch_size]
+    window = 8 * batch_size
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.argsort(np.asarray(lengths)[part], kind="stable")]
+        batches += np.split(part, len(part) // batch_size)
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def ordered_batches(lengths: Lengths, batch_size: int) -> list[NDArray[np.int64]]:
+    """Every clip once, longest first, in batches of similar length: the order for inference."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
