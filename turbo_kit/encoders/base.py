@@ -1,0 +1,323 @@
+"""What every encoder is made of: a frozen trunk, a stem that all passes share, a head that runs once for each pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from turbo_kit.config import InputError
+from turbo_kit.encoders.light_head import LightHead
+
+# Part of every fingerprint: raise it whenever the code below, or an adapter, changes what a trunk returns.
+TRUNK_VERSION = "1"
+# On a GPU the trunk runs in padded batches of this many utterances. On a CPU it runs one at a time: no padding is
+# computed, which is as quick there, and a result then does not depend on its batch even in its last bit.
+TRUNK_BATCH = 16
+
+
+class Hidden(NamedTuple):
+    """What a trunk hands on: `sequence` (B, T, D) float, or (B, T) long token ids where the trunk of a text encoder is
+    empty, and `mask` (B, T) bool, True where there is something real. Padded positions of `sequence` hold nothing."""
+
+    sequence: Tensor
+    mask: Tensor
+
+
+class Encoded(NamedTuple):
+    """What an encoder returns: `sequence` (passes, B, T, D), zero where padded; `mask` (B, T) bool, True where real;
+    `pooled` (passes, B, D), the mean of the real positions."""
+
+    sequence: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+
+class Backbone(nn.Module, ABC):
+    """One family of pretrained encoders, cut into the steps that trunk, stem and head are made of."""
+
+    modality: ClassVar[str]
+    dropout_names: ClassVar[tuple[str, ...]]  # the config entries that hold the hidden and attention dropout
+    other_dropout_names: ClassVar[tuple[str, ...]] = ()  # left at the family's value, unless dropout is 0
+
+    model: Any
+    layers: nn.ModuleList
+    embedding_dropout: nn.Dropout
+    embedding_draws: bool = False  # True where `embed` itself contains an active dropout
+    settings: Mapping[str, Any] = MappingProxyType({})  # config.json as it stands in the model's folder
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """The number of features of every hidden state."""
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """How many positions a second of sound becomes; None for text."""
+        return None
+
+    @abstractmethod
+    def processing(self) -> str:
+        """All that decides how an utterance becomes numbers, as text for the fingerprint."""
+
+    @abstractmethod
+    def front(self, item: Any) -> Tensor:
+        """The part that is never trained, for one utterance alone: features (T, F), or token ids (T,)."""
+
+    @abstractmethod
+    def embed(self, front: Tensor, mask: Tensor) -> Tensor:
+        """The state before layer 0 and before `embedding_dropout`: (B, T, D) from (B, T, F) or (B, T)."""
+
+    @abstractmethod
+    def embedding_modules(self) -> list[nn.Module]:
+        """The modules that `embed` and `context` use besides the layers."""
+
+    @abstractmethod
+    def context(self, x: Tensor, mask: Tensor) -> Any:
+        """What all layers share for one batch: the attention mask and relative positions."""
+
+    @abstractmethod
+    def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
+        """Layer `index` applied to (B, T, D)."""
+
+    def layer_modules(self, index: int) -> list[nn.Module]:
+        """All that belongs to layer `index` and is trained with it."""
+        return [self.layers[index]]
+
+    def final_norm(self) -> nn.Module | None:
+        """The norm after the last layer, where the family has one."""
+        return None
+
+
+class Encoder(nn.Module):
+    """A pretrained encoder as frozen trunk, shared stem and per-pass head.
+
+    Args:
+        backbone: the pretrained model behind its family's adapter.
+        trainable_layers: 0 trains a light head on the frozen encoder; k the top k transformer layers and the final
+            norm; -1 all layers and the embeddings (audio: all above the convolutions or the mel front end).
+        view_depth: of the trainable layers only the top `view_depth` run once for each pass; those below run once,
+            with one dropout mask for all passes. None: all run for each pass.
+        dropout: hidden and attention dropout of stem, head and light head. 0 switches every dropout off; otherwise
+            activation dropout and the like stay as the model's config has them.
+        head_width: features of the light head.
+        head_layers: transformer layers of the light head.
+
+    Raises:
+        InputError: `trainable_layers` or `view_depth` asks for layers that do not exist.
+    """
+
+    modality: str
+    width: int
+    fingerprint: str
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        trainable_layers: int = 0,
+        view_depth: int | None = None,
+        dropout: float = 0.1,
+        head_width: int = 128,
+        head_layers: int = 1,
+    ) -> None:
+        super().__init__()
+        count = len(backbone.layers)
+        if not -1 <= trainable_layers <= count:
+            raise InputError(
+                f"trainable_layers={trainable_layers}: this {backbone.modality} encoder has {count} transformer "
+                f"layers; give 0 (light head), 1 to {count} (the top layers) or -1 (all layers and the embeddings)"
+            )
+        trained = count if trainable_layers == -1 else trainable_layers
+        if view_depth is not None and not (trained > 0 and 0 <= view_depth <= trained):
+            raise InputError(
+                f"view_depth={view_depth}: {trained} layers are trainable (trainable_layers={trainable_layers}); "
+                f"give at most that many, or None to run all of them once for each pass"
+            )
+        self.backbone = backbone
+        self.modality = backbone.modality
+        self._trains_embedding = trainable_layers == -1
+        self._trunk_layers = count - trained
+        self._shared_layers = count - (trained if view_depth is None else view_depth)  # trunk and stem
+        self._frames_pooled = 1
+        self.light_head: LightHead | None = None
+        self.width = backbone.width
+        if trained == 0:
+            if backbone.frames_per_second is not None:
+                self._frames_pooled = max(1, round(backbone.frames_per_second / 6))
+            self.light_head = LightHead(backbone.width, head_width, head_layers, dropout)
+            self.width = head_width
+        self._trained_modules = self._select_trained()
+        for parameter in backbone.parameters():
+            parameter.requires_grad_(False)
+        for module in self._trained_modules:
+            module.requires_grad_(True)
+        self.fingerprint = self._compute_fingerprint()
+        self.train(self.training)
+
+    def _select_trained(self) -> list[nn.Module]:
+        if self.light_head is not None:
+            return []
+        indices = range(self._trunk_layers, len(self.backbone.layers))
+        modules = [module for index in indices for module in self.backbone.layer_modules(index)]
+        norm = self.backbone.final_norm()
+        if norm is not None:
+            modules.append(norm)
+        if self._trains_embedding:
+            modules += self.backbone.embedding_modules()
+        return modules
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Set training mode; the trunk, and any batch norm, stays in evaluation mode whatever is asked for."""
+        super().train(mode)
+        self.backbone.eval()
+        if mode:
+            for module in [*self._trained_modules, self.backbone.embedding_dropout]:
+                module.train()
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm1d):  # its batch statistics would see neighbours and padding
+                    module.eval()
+        return self
+
+    @torch.no_grad()
+    def trunk(self, items: Sequence[np.ndarray] | Sequence[str]) -> Hidden:
+        """Run the frozen part: no dropout, no gradient, float32, whatever mode the encoder is in.
+
+        Args:
+            items: B clips, each 1-D float32 at 16 kHz, or B transcripts.
+
+        Returns:
+            Hidden, padded to the longest of these items; for trainable_layers=0 with about six frames a second.
+
+        Raises:
+            InputError: no item, or one that cannot be encoded; the message says which and why.
+        """
+        if len(items) == 0:
+            raise InputError("no utterance to encode: found an empty list, expected at least one clip or transcript")
+        device = next(self.backbone.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            states = [self._front(item, number, len(items)) for number, item in enumerate(items)]
+            if not self._trains_embedding:
+                states = self._run_frozen(states, 1 if device.type == "cpu" else TRUNK_BATCH)
+        return _pad(states)
+
+    def _front(self, item: object, number: int, count: int) -> Tensor:
+        try:
+            return self.backbone.front(item)
+        except InputError as error:
+            raise InputError(f"utterance {number + 1} of {count}: {error}") from error
+
+    def _run_frozen(self, states: list[Tensor], batch: int) -> list[Tensor]:
+        order = sorted(range(len(states)), key=lambda number: len(states[number]))
+        for start in range(0, len(order), batch):
+            chunk = order[start : start + batch]
+            x, mask = _pad([states[number] for number in chunk])
+            x = self._run_layers(self.backbone.embed(x, mask), mask, range(self._trunk_layers))
+            if self.light_head is not None:
+                x = self._normed(x)
+            for row, number in zip(x, chunk, strict=True):
+                states[number] = pool_frames(row[: len(states[number])], self._frames_pooled)
+        return states
+
+    def _run_layers(self, x: Tensor, mask: Tensor, indices: range) -> Tensor:
+        if len(indices) == 0:
+            return x
+        context = self.backbone.context(x, mask)
+        for index in indices:
+            x = self.backbone.layer(index, x, context)
+        return x
+
+    def _normed(self, x: Tensor) -> Tensor:
+        norm = self.backbone.final_norm()
+        return x if norm is None else norm(x)
+
+    def forward(self, hidden: Hidden, passes: int = 1) -> Encoded:
+        """Run the stem once and the head once for each pass.
+
+        Args:
+            hidden: what `trunk` returned for B utterances, or rows of it.
+            passes: how often the head runs, each time with its own dropout masks.
+
+        Returns:
+            Encoded with a leading dimension of `passes`.
+        """
+        mask = hidden.mask
+        folded = mask.repeat(passes, 1)
+        if self.light_head is not None:
+            x = self.light_head(hidden.sequence, mask, passes)
+        else:
+            x = self._enter(hidden.sequence, mask, passes)
+            x = self._run_layers(x, folded, range(self._shared_layers, len(self.backbone.layers)))
+            x = self._normed(x)
+        weights = folded.to(x.dtype)
+        x = x * weights[:, :, None]
+        pooled = x.sum(1) / weights.sum(1, keepdim=True)
+        return Encoded(x.unflatten(0, (passes, -1)), mask, pooled.unflatten(0, (passes, -1)))
+
+    def _enter(self, x: Tensor, mask: Tensor, passes: int) -> Tensor:
+        """Everything that the passes share, then one copy for each pass: (passes * B, T, D)."""
+        has_stem = self._shared_layers > 0
+        if self._trains_embedding:
+            if not has_stem and self.backbone.embedding_draws:
+                x, mask, passes = _fold(x, passes), mask.repeat(passes, 1), 1
+            x = self.backbone.embed(x, mask)
+            if not has_stem:  # up to here nothing was random, so it ran once for all passes
+                x, passes = _fold(x, passes), 1
+            x = self.backbone.embedding_dropout(x)
+        x = self._run_layers(x, mask, range(self._trunk_layers, self._shared_layers))
+        return _fold(x, passes)
+
+    def _compute_fingerprint(self) -> str:
+        states = [module.state_dict(keep_vars=True) for module in self._trained_modules]
+        trained = {id(tensor) for state in states for tensor in state.values()}
+        facts = {
+            "version": TRUNK_VERSION,
+            "family": type(self.backbone).__name__,
+            "config": _lasting(self.backbone.settings),
+            "processing": self.backbone.processing(),
+            "ends": "front" if self._trains_embedding else f"layer {self._trunk_layers}",
+            "final norm": self.light_head is not None,
+            "frames pooled": self._frames_pooled,
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.backbone.state_dict(keep_vars=True).items()):
+            if id(tensor) not in trained:
+                digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def pool_frames(x: Tensor, factor: int) -> Tensor:
+    """Average every `factor` frames, in the last group those that are left: (T, D) -> (ceil(T / factor), D)."""
+    if factor == 1:
+        return x
+    groups = -(-len(x) // factor)
+    sums = nn.functional.pad(x, (0, 0, 0, groups * factor - len(x))).view(groups, factor, -1).sum(1)
+    sizes = torch.full((groups, 1), float(factor), device=x.device)
+    sizes[-1] = len(x) - (groups - 1) * factor
+    return sums / sizes
+
+
+def _pad(states: Sequence[Tensor]) -> Hidden:
+    lengths = torch.tensor([len(state) for state in states], device=states[0].device)
+    sequence = pad_sequence(list(states), batch_first=True)
+    return Hidden(sequence, torch.arange(sequence.shape[1], device=lengths.device) < lengths[:, None])
+
+
+def _fold(x: Tensor, passes: int) -> Tensor:
+    return x if passes == 1 else x.repeat(passes, *[1] * (x.dim() - 1))
+
+
+def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without what cannot change a trunk's output: dropout, names, versions, training-time masking."""
+    skipped = ("drop", "architectures", "dtype", "version", "mask_", "spec_augment", "layers")
+    kept = {key: value for key, value in settings.items() if not any(part in key for part in skipped)}
+    return {key: value for key, value in kept.items() if not key.startswith("_")}

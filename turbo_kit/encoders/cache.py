@@ -1,0 +1,166 @@
+"""What the frozen trunks give, computed once for each clip and kept on disk for every run and process to share."""
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import BaseFileLock, FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from turbo_kit.batches import decode_all, ordered_batches
+from turbo_kit.corpora import Utterance
+from turbo_kit.corpora.utterance import audio_fingerprint
+from turbo_kit.encoders.base import Encoder, Hidden
+
+TRUNK_BATCH = 32
+"""Clips that go through a trunk together."""
+SHARD = 512
+"""Clips whose features are computed between two writes."""
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where features are kept: $TURBO_KIT_CACHE, or the user's cache folder. It may be deleted at any time."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("TURBO_KIT_CACHE") or user_cache_path("turbo-kit"))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a trunk gives for each of some utterances, in their order, read from memory-mapped files."""
+
+    items: tuple[NDArray[np.generic], ...]
+    """One array an utterance: (T, D) floats, or (T,) token ids where the trunk is empty."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """T of each utterance."""
+        return [len(item) for item in self.items]
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Hidden:
+        """Some of the utterances, padded with zeros to the longest of them."""
+        chosen = [self.items[i] for i in indices]
+        lengths = torch.tensor([len(item) for item in chosen])
+        shape = (len(chosen), int(lengths.max()), *chosen[0].shape[1:])
+        sequence = np.zeros(shape, chosen[0].dtype)
+        for row, item in zip(sequence, chosen, strict=True):
+            row[: len(item)] = item
+        mask = torch.arange(shape[1]) < lengths[:, None]
+        return Hidden(torch.from_numpy(sequence), mask)
+
+
+def trunk_features(
+    encoder: Encoder, utterances: Sequence[Utterance], max_seconds: float, *, progress: bool = False
+) -> Features:
+    """What the encoder's trunk gives for each utterance: read from the cache where it is there, else computed into it.
+
+    Raises:
+        InputError: a clip that cannot be decoded.
+    """
+    store = FeatureStore(cache_folder() / "features" / encoder.fingerprint[:32])
+    keys = [_key(utterance, encoder.modality, max_seconds) for utterance in utterances]
+    with store.lock():
+        store.refresh()
+        missing = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in store}
+        for part in _parts(list(missing), SHARD):
+            store.add(_computed(encoder, {key: missing[key] for key in part}, max_seconds, progress))
+    return Features(tuple(store[key] for key in keys))
+
+
+def _key(utterance: Utterance, modality: str, max_seconds: float) -> str:
+    if modality == "text":
+        return hashlib.sha256(utterance.text.encode()).hexdigest()
+    return f"{audio_fingerprint(utterance.path)}-{max_seconds:g}"
+
+
+def _parts(keys: list[str], size: int) -> Iterator[list[str]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _computed(
+    encoder: Encoder, wanted: dict[str, Utterance], max_seconds: float, progress: bool
+) -> dict[str, NDArray[np.generic]]:
+    from tqdm.auto import tqdm
+
+    utterances = list(wanted.values())
+    items = (
+        [utterance.text for utterance in utterances]
+        if encoder.modality == "text"
+        else list(decode_all(utterances, max_seconds))
+    )
+    done: dict[int, NDArray[np.generic]] = {}
+    bar = tqdm(total=len(items), desc=f"{encoder.modality} features", unit="clip", disable=not progress, leave=False)
+    with bar:
+        for batch in ordered_batches([len(item) for item in items], TRUNK_BATCH):
+            hidden = encoder.trunk([items[i] for i in batch])
+            for i, sequence, mask in zip(batch, hidden.sequence, hidden.mask, strict=True):
+                done[int(i)] = _numpy(sequence[mask])
+            bar.update(len(batch))
+    return {key: done[i] for i, key in enumerate(wanted)}
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.cpu().numpy()
+    return array
+
+
+class FeatureStore:
+    """A folder of shards; each is one array of frames (.npy) and an index (.json), which is written last.
+
+    A shard without its index, or with an array that is shorter than its index says, does not count.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[str, NDArray[np.generic]] = {}
+        self._read: set[Path] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __getitem__(self, key: str) -> NDArray[np.generic]:
+        return self._known[key]
+
+    def lock(self) -> BaseFileLock:
+        """Held while features are computed, so that two processes never compute the same ones."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / "lock")
+
+    def refresh(self) -> None:
+        """Opens the shards that have appeared since the last look."""
+        for index in sorted(set(self.folder.glob("*.json")) - self._read):
+            try:
+                lengths = json.loads(index.read_text())
+                frames = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+                if len(frames) != sum(lengths.values()):
+                    raise ValueError(f"{len(frames)} frames, and the index counts {sum(lengths.values())}")
+            except (ValueError, OSError, AttributeError) as error:
+                log.warning("%s: damaged features (%s) are removed and computed again.", index, error)
+                index.unlink()
+                index.with_suffix(".npy").unlink(missing_ok=True)
+                continue
+            self._read.add(index)
+            ends = np.cumsum(list(lengths.values()))
+            for key, end in zip(lengths, ends, strict=True):
+                self._known[key] = frames[end - lengths[key] : end]
+
+    def add(self, features: dict[str, NDArray[np.generic]]) -> None:
+        """Writes the features as one more shard and opens it."""
+        name = self.folder / uuid.uuid4().hex
+        arrays, lengths = list(features.values()), {key: len(value) for key, value in features.items()}
+        with name.with_suffix(".partial").open("wb") as file:
+            np.save(file, np.concatenate(arrays), allow_pickle=False)
+        name.with_suffix(".partial").replace(name.with_suffix(".npy"))
+        name.with_suffix(".index").write_text(json.dumps(lengths))
+        name.with_suffix(".index").replace(name.with_suffix(".json"))
+        self.refresh()
