@@ -1,0 +1,216 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from turbo_kit import InputError, RunConfig, Utterance, evaluate, train
+from turbo_kit.corpora.utterance import UNLABELLED
+from turbo_kit.model import TurboModel
+from turbo_kit.training import _class_weights, _optimizer, _visible_labels, build_objective
+
+
+@pytest.fixture(scope="module")
+def fold(tones_corpus):
+    return tones_corpus.fold(0)
+
+
+def test_a_run_learns_and_its_folder_holds_all_it_produced(quick, fold, tmp_path):
+    run = train(quick(epochs=10), fold.train, fold.dev, tmp_path)
+    assert run.trained
+    assert not run.done
+    with pytest.raises(InputError, match="no predictions of 'test'"):
+        run.predictions("test")
+    scores = evaluate(run, fold.test)
+    files = (
+        "DONE checkpoint config.json embeddings.safetensors fold.json history.parquet predictions.parquet result.json"
+    )
+    assert sorted(path.name for path in run.folder.iterdir()) == files.split()
+    assert scores["UA"] > 0.9  # the classes are plain in both modalities
+    assert scores == run.result["metrics"]["test"]
+    assert run.config == quick(epochs=10)
+    assert run.result["status"] == "done"
+    assert set(run.fold) == {"train", "dev", "test"}
+
+    history, predictions = run.history, run.predictions("test")
+    assert history["epoch"].tolist() == list(range(1, len(history) + 1))
+    assert {"train_loss", "term.cross_entropy", "term.a1-a2", "term.a2-t2", "dev_loss", "dev_UA"} <= set(history)
+    assert predictions["id"].tolist() == [u.id for u in fold.test.utterances]
+    assert (predictions["predicted"] == predictions["label"]).mean() == pytest.approx(scores["WA"])
+    assert len(run.embeddings("dev")["audio"]) == len(fold.dev)
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms(quick, fold, tmp_path):
+    history = train(quick(contrastive_weight=0.5, normalize_pairs=True), fold.train, fold.dev, tmp_path).history
+    pairs = [f"term.{pair}" for pair in ("a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2")]
+    expected = history["term.cross_entropy"] + 0.5 * history[pairs].mean(axis=1)
+    np.testing.assert_allclose(history["train_loss"], expected, rtol=1e-5)
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_development_score(quick, fold, tmp_path):
+    run = train(quick(epochs=12, patience=3), fold.train, fold.dev, tmp_path)
+    history = run.history
+    best = run.result["best_epoch"]
+    assert best == history["epoch"][history["dev_UA"].idxmax()]
+    assert len(history) == min(12, best + 3)
+    assert run.result["metrics"]["dev"]["UA"] == pytest.approx(history["dev_UA"].max())  # its weights were kept
+
+
+def test_the_same_config_gives_the_same_run_and_another_seed_another(quick, fold, tmp_path):
+    first = train(quick(), fold.train, fold.dev, tmp_path / "one")
+    torch.rand(7)  # what happened before is of no matter
+    again = train(quick(), fold.train, fold.dev, tmp_path / "two")
+    other = train(quick(seed=1), fold.train, fold.dev, tmp_path / "one")
+    assert first.folder.name == again.folder.name
+    assert first.predictions("dev").equals(again.predictions("dev"))
+    assert not first.predictions("dev").equals(other.predictions("dev"))
+
+
+def test_a_run_that_is_there_is_not_trained_again_unless_asked(quick, fold, tmp_path):
+    run = train(quick(), fold.train, fold.dev, tmp_path)
+    evaluate(run, fold.test)
+    stamp = (run.folder / "result.json").stat().st_mtime_ns
+    assert train(quick(), fold.train, fold.dev, tmp_path) == run
+    assert evaluate(run, fold.test) == run.result["metrics"]["test"]
+    assert (run.folder / "result.json").stat().st_mtime_ns == stamp
+    train(quick(), fold.train, fold.dev, tmp_path, again=True)
+    assert not run.done  # a new training has not been tested
+
+
+def test_test_clips_are_predicted_once_and_never_leak(quick, fold, tones_corpus, tmp_path):
+    run = train(quick(), fold.train, fold.dev, tmp_path)
+    for leak, named in ((fold.dev, "id 'clip12'"), (fold.train, "id 'clip24'")):
+        with pytest.raises(InputError, match=f"leak: {named}"):
+            evaluate(run, leak)
+    stranger = replace(fold.test.utterances[0], speaker="speaker2", template="")
+    with pytest.raises(InputError, match="leak: speaker 'speaker2'"):
+        evaluate(run, fold.test.subset([stranger]))
+    assert not run.done
+    evaluate(run, fold.test)
+    with pytest.raises(InputError, match="a run is tested once"):
+        evaluate(run, fold.test.subset(fold.test.utterances[:3]))
+
+
+@pytest.mark.parametrize("objective", ["ce", "ce-2pass", "r-drop", "simcse", "simcse-audio", "clip", "cross-modal"])
+def test_every_preset_trains(quick, fold, tmp_path, objective):
+    history = train(quick(objective=objective, epochs=1), fold.train, fold.dev, tmp_path).history
+    assert np.isfinite(history["train_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainable_layers": 1},
+        {"trainable_layers": 2, "view_depth": 1},
+        {"trainable_layers": -1},
+        {"text": "none", "objective": "simcse-audio"},
+        {"audio": "none", "objective": "ce-2pass"},
+        {"fusion": "gated", "temperature": "learned"},
+        {"accumulate": 3, "class_weighting": "balanced", "exclude": "transcript"},
+        {"projection": 0, "negatives": "both"},
+        {"precision": "bf16-mixed"},
+    ],
+)
+def test_every_way_of_training_works_from_train_to_prediction(quick, fold, tmp_path, changes):
+    run = train(quick(epochs=1, **changes), fold.train, fold.dev, tmp_path)
+    assert evaluate(run, fold.test)["UA"] is not None
+    given = {}
+    if changes.get("audio") != "none":
+        given["audio_paths"] = [u.path for u in fold.test.utterances]
+    if changes.get("text") != "none":
+        given["texts"] = [u.text for u in fold.test.utterances]
+    predicted = run.model().predict(**given)["label"].tolist()
+    assert predicted == run.predictions("test")["predicted"].tolist()
+
+
+def test_only_what_should_move_moves(quick, fold, tmp_path):
+    config = quick(epochs=1, trainable_layers=1)
+    torch.manual_seed(0)
+    before = TurboModel.from_config(config, fold.train.classes).state_dict()
+    after = train(config, fold.train, fold.dev, tmp_path).model().state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("encoders.audio.backbone.model.layers.1.") for name in moved)
+    assert any(name.startswith("encoders.text.backbone.model.encoder.layer.2.") for name in moved)
+    for frozen in ("model.layers.0.", "model.conv1", "model.embeddings", "encoder.layer.0.", "encoder.layer.1."):
+        assert not any(frozen in name for name in moved)
+
+
+def test_learning_rates_and_decay_follow_what_a_parameter_is(fold):
+    config = RunConfig(trainable_layers=1, temperature="learned", learning_rate=1e-3, encoder_learning_rate=1e-5)
+    model = TurboModel.from_config(config, fold.train.classes)
+    objective = build_objective(config, fold.train.labels, 3)
+    optimizer, schedule = _optimizer(config, model, objective, steps=100)
+    named = {id(p): n for n, p in [*model.named_parameters(), *objective.named_parameters()]}
+    found = {named[id(p)]: (g["initial_lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert found["classifier.weight"] == (1e-3, 0.01)
+    assert found["classifier.bias"] == (1e-3, 0.0)
+    assert found["logit_scale"] == (1e-3, 0.0)
+    assert found["encoders.audio.backbone.model.layers.1.fc1.weight"] == (1e-5, 0.01)
+    assert len(found) == sum(p.requires_grad for p in [*model.parameters(), *objective.parameters()])
+
+    rates = []
+    for _ in range(100):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[9] == max(rates) == 1e-3
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[-1] < 1e-6
+
+
+def test_labels_are_hidden_from_the_classifier_by_class(fold):
+    labels = _visible_labels(fold.train, RunConfig(label_fraction=0.25))
+    kept = [label for label in labels if label != UNLABELLED]
+    assert len(labels) == len(fold.train)
+    assert np.bincount(kept).tolist() == [2, 2, 2]
+    assert all(hidden in (UNLABELLED, true) for hidden, true in zip(labels, fold.train.labels, strict=True))
+    with pytest.raises(InputError, match="has a label"):
+        _visible_labels(fold.train.subset(replace(u, label=None) for u in fold.train.utterances), RunConfig())
+
+
+def test_class_weights_are_inverse_to_how_often_a_class_is_seen():
+    weights = _class_weights([0, 0, 0, 1, UNLABELLED], 3)
+    torch.testing.assert_close(weights, torch.tensor([4 / 6, 4 / 2, 0.0]))
+
+
+def test_unlabelled_clips_take_part_in_the_contrastive_terms(quick, fold, tmp_path):
+    half = [replace(u, label=None) if i % 2 else u for i, u in enumerate(fold.train.utterances)]
+    labelled = [u for u in half if u.label]
+    config = quick(epochs=1, batch_size=24, temperature=10.0)  # so warm that the loss is log of the number of clips
+    with_all = train(config, fold.train.subset(half), fold.dev, tmp_path).history
+    few = train(config, fold.train.subset(labelled), fold.dev, tmp_path).history
+    assert with_all["term.a1-t1"][0] == pytest.approx(np.log(24), rel=0.02)
+    assert few["term.a1-t1"][0] == pytest.approx(np.log(12), rel=0.02)
+    assert np.isfinite(with_all["term.cross_entropy"]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "turbo", "text": "none"}, "'turbo' compares views of 't'"),
+        ({"objective": "trubo"}, "did you mean 'turbo'"),
+        ({"pair_weights": {"a1-x1": 1.0}}, "compares views of 'x'"),
+        ({"learning_rate": 1e30, "clip_norm": 0.0}, "the loss is .* in epoch"),
+        ({"trainable_layers": 9}, "transformer layers"),
+        ({"audio": "/nowhere"}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_trained_is_an_error_and_leaves_nothing(quick, fold, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(quick(**changes), fold.train, fold.dev, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_that_breaks_leaves_no_run(quick, fold, tmp_path):
+    (tmp_path / "clip.wav").write_bytes(b"not audio")
+    broken = Utterance("broken", tmp_path / "clip.wav", "text", "high", "speaker4")
+    with pytest.raises(InputError, match=r"clip.wav \(utterance 'broken'\)"):
+        train(quick(), fold.train.subset([*fold.train.utterances, broken]), fold.dev, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_in_bf16(quick, fold, tmp_path):
+    run = train(quick(device="cuda", epochs=10), fold.train, fold.dev, tmp_path)
+    assert run.result["device"].startswith("cuda")
+    assert evaluate(run, fold.test)["UA"] > 0.9

@@ -1,0 +1,175 @@
+"""What a trained model makes of a list of clips: predictions, embeddings and every score; the test list, once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turbo_kit.batches import ordered_batches
+from turbo_kit.config import InputError
+from turbo_kit.corpora import Corpus
+from turbo_kit.encoders import Hidden
+from turbo_kit.encoders.cache import Features, trunk_features
+from turbo_kit.metrics import classification_scores, geometry_scores, retrieval_scores
+from turbo_kit.model import TurboModel
+from turbo_kit.runs import Run, fold_part, write_atomically, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+INFERENCE_BATCH = 128
+
+Inspection = tuple["pd.DataFrame", "dict[str, NDArray[np.float32]]", dict[str, Any]]
+"""Predictions (one row a clip), embeddings by name (one row a clip), scores by name."""
+
+
+def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any]:
+    """Predicts the test list, once, with the model that development data chose, and completes the run folder.
+
+    Args:
+        run: what `train` returned.
+        test: clips that share no utterance, speaker or sentence template with train and dev.
+        progress: show a progress bar where features have to be computed.
+
+    Returns:
+        The test scores: WA, UA, macro_F1, recall, confusion, retrieval, geometry (EER and ROC_AUC for two classes).
+        A run that was evaluated before gives the same scores again without predicting anything.
+
+    Raises:
+        InputError: the run was evaluated on other clips, or the list leaks into what the run was trained or chosen on.
+    """
+    part, fold = fold_part(test), run.fold
+    if run.done:
+        if fold["test"] != part:
+            raise InputError(f"{run.folder} was evaluated on another test list; a run is tested once. Train a new run.")
+        return dict(run.result["metrics"]["test"])
+    for name in ("train", "dev"):
+        for kind, values in part.items():
+            shared = sorted(set(fold[name][kind]) & set(values))
+            if shared:
+                raise InputError(
+                    f"leak: {kind} {shared[0]!r} of the test list stands in {name} of {run.folder}: "
+                    "evaluate on the test list of the run's own fold."
+                )
+    started = time.perf_counter()
+    model = on_device(run.model(), run.config.device)
+    outcome = inspect(model, clip_features(model, test, progress=progress), test, run.config.seed)
+    result = run.result
+    result["metrics"]["test"] = outcome[2]
+    result["timings"]["evaluation_seconds"] = time.perf_counter() - started
+    result["status"] = "done"
+    write_outputs(run, {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": outcome[:2]})
+    write_json(run.folder / "fold.json", {**fold, "test": part})
+    write_json(run.folder / "result.json", result)
+    write_atomically(run.folder / "DONE", lambda partial: partial.write_text("done\n"))
+    return outcome[2]
+
+
+def on_device(model: TurboModel, device: str) -> TurboModel:
+    """The model where a config's `device` says: cpu, cuda, mps, or the best there is."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return model.to(device)
+
+
+def clip_features(model: TurboModel, corpus: Corpus, *, progress: bool = False) -> dict[str, Features]:
+    """What each modality's frozen trunk gives for the clips, from the cache where it is there."""
+    return {
+        modality: trunk_features(model.encoder(modality), corpus.utterances, model.max_seconds, progress=progress)
+        for modality in model.modalities
+    }
+
+
+def clip_lengths(features: Mapping[str, Features]) -> "NDArray[np.int64]":
+    """(N,) positions of each clip over all modalities: what a batch of similar clips goes by."""
+    lengths: NDArray[np.int64] = np.array([feature.lengths for feature in features.values()]).sum(axis=0)
+    return lengths
+
+
+def padded_batch(
+    features: Mapping[str, Features], indices: "Sequence[int] | NDArray[np.int64]", device: torch.device
+) -> dict[str, Hidden]:
+    """Some of the clips by modality, padded to the longest of them, on the device."""
+    batch = {modality: feature.batch(indices) for modality, feature in features.items()}
+    return {m: Hidden(hidden.sequence.to(device), hidden.mask.to(device)) for m, hidden in batch.items()}
+
+
+@torch.inference_mode()
+def model_outputs(
+    model: TurboModel, features: Mapping[str, Features], passes: int = 1
+) -> "dict[str, NDArray[np.float32]]":
+    """Runs all clips through the heads in the model's present mode (training mode: with dropout).
+
+    Returns:
+        `logits` (passes, N, C), `pooled.<modality>` (passes, N, D) and `view.<view>` (N, projection), in the order of
+        the clips.
+    """
+    device = model.classifier.weight.device
+    order, parts = [], []
+    for indices in ordered_batches(clip_lengths(features), INFERENCE_BATCH):
+        output = model(padded_batch(features, indices, device), passes)
+        named: dict[str, Tensor] = {"logits": output.logits}
+        named |= {f"pooled.{modality}": pooled for modality, pooled in output.pooled.items()}
+        named |= {f"view.{name}": view[None] for name, view in output.views.items()}
+        parts.append({name: value.float().cpu().numpy() for name, value in named.items()})
+        order.append(indices)
+    back = np.argsort(np.concatenate(order))
+    joined = {name: np.concatenate([part[name] for part in parts], axis=1)[:, back] for name in parts[0]}
+    return {name: array[0] if name.startswith("view.") else array for name, array in joined.items()}
+
+
+def inspect(model: TurboModel, features: Mapping[str, Features], corpus: Corpus, seed: int) -> Inspection:
+    """Predictions, embeddings and every score of the model on some clips; dropout is on for in-modal alignment alone.
+
+    Args:
+        model: the model, left in evaluation mode.
+        features: what its trunks gave for the clips.
+        corpus: the clips.
+        seed: of the two dropout passes whose distance is in-modal alignment.
+    """
+    import pandas as pd
+
+    model.eval()
+    outputs = model_outputs(model, features)
+    probabilities = torch.from_numpy(outputs["logits"][0]).softmax(dim=-1).numpy()
+    table = pd.DataFrame(
+        {name: [getattr(u, name) for u in corpus.utterances] for name in ("id", "speaker", "text", "label")}
+    )
+    table["predicted"] = [corpus.classes[i] for i in probabilities.argmax(axis=1)]
+    table[[f"p_{name}" for name in corpus.classes]] = probabilities
+
+    pooled = {modality: outputs[f"pooled.{modality}"][0] for modality in model.modalities}
+    projected = {modality: outputs[f"view.{modality[0]}1"] for modality in model.modalities}
+    scores = classification_scores(np.array(corpus.labels), probabilities, corpus.classes)
+    scores["geometry"] = geometry_scores(pooled, projected, _two_passes(model, features, seed))
+    if len(projected) == 2 and len({array.shape[1] for array in projected.values()}) == 1:
+        scores["retrieval"] = retrieval_scores(projected["audio"], projected["text"], table["text"].tolist())
+    arrays = pooled | {f"{modality}_projected": array for modality, array in projected.items()}
+    return table, arrays, scores
+
+
+def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> "dict[str, NDArray[np.float32]]":
+    """(2, N, D) by modality: what the classifier reads in two passes with dropout on."""
+    devices = [model.classifier.weight.device] if model.classifier.weight.is_cuda else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        model.train()
+        outputs = model_outputs(model, features, passes=2)
+        model.eval()
+    return {modality: outputs[f"pooled.{modality}"] for modality in model.modalities}
+
+
+def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]]") -> None:
+    """Writes the predictions and embeddings of each list into the run folder."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    tables = [table.assign(split=split) for split, (table, _) in parts.items()]
+    arrays = {f"{split}.{n}": np.ascontiguousarray(a) for split, (_, named) in parts.items() for n, a in named.items()}
+    write_atomically(run.folder / "embeddings.safetensors", lambda partial: save_file(arrays, partial))
+    predictions = pd.concat(tables, ignore_index=True)
+    write_atomically(run.folder / "predictions.parquet", predictions.to_parquet)

@@ -1,0 +1,45 @@
+"""The README that a saved model carries: data, metrics, limits, and what reading emotions from people calls for."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from turbo_kit.model import TurboModel
+
+
+def model_card(model: "TurboModel") -> str:
+    """The card of a model, as Markdown with the hub's metadata on top."""
+    about = model.about
+    scores = "\n".join(f"| {name} | {value} |" for name, value in about.get("scores", {}).items())
+    data = about.get("data", "not recorded")
+    return f"""---
+library_name: turbo-kit
+license: apache-2.0
+tags: [audio-text-classification, contrastive-learning]
+---
+# Audio-text classifier
+
+Predicts one of **{", ".join(model.classes)}** from {" and ".join(model.modalities)}.
+Made with turbo-kit; objective: {about.get("objective", "not recorded")} (Turbo: arXiv 2409.09282).
+
+```python
+from turbo_kit import TurboModel
+model = TurboModel.from_pretrained("FOLDER")
+model.predict({", ".join(f"{'audio_paths' if m == 'audio' else 'texts'}=[...]" for m in model.modalities)})
+```
+
+## Data
+{data}
+
+## Metrics
+{f"| metric | value |{chr(10)}|---|---|{chr(10)}{scores}" if scores else "None were recorded with this model."}
+
+## Limits
+- Scores hold for the corpus, the speakers' language and the recording conditions above, and are not to be carried over.
+- {"Either modality may be missing." if model.absent else "Every modality must be given."}
+- Probabilities are not calibrated. Encoders that are frozen bring the limits of the data they were pretrained on.
+
+## Ethics
+A label such as an emotion is an annotator's reading, or a rule's, and not what a person feels. Do not use this model to
+judge, rank, hire, police or diagnose people, nor on people who have not agreed to it; inferring emotions is
+restricted by law in some settings. Speech and transcripts are personal data.
+"""

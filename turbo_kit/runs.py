@@ -1,0 +1,204 @@
+"""The run folder: everything that one training produced, written so that a reader never meets half a file.
+
+    config.json fold.json history.parquet result.json predictions.parquet embeddings.safetensors checkpoint/ DONE
+
+Each file appears by an atomic rename. `result.json` comes last of a training, `DONE` last of an evaluation. Nothing
+that is read back can execute code.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turbo_kit.config import InputError, RunConfig
+from turbo_kit.corpora import Corpus
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from turbo_kit.model import TurboModel
+
+NOTEBOOK = "notebook.ipynb"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one config, and the folder that holds all it produced."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+
+    @property
+    def config(self) -> RunConfig:
+        """The config that the run was trained with."""
+        return RunConfig.from_dict(self._json("config.json"))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Metrics, timings, versions and status."""
+        return self._json("result.json")
+
+    @property
+    def fold(self) -> dict[str, dict[str, list[str]]]:
+        """What stands in train and dev, and in test once it has been evaluated: see `fold_part`."""
+        return self._json("fold.json")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the training came to its end."""
+        return (self.folder / "result.json").is_file()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run was also evaluated, and is complete."""
+        return (self.folder / "DONE").is_file()
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """One row an epoch: losses, each term, development scores, learning rate, seconds."""
+        import pandas as pd
+
+        return pd.read_parquet(self._existing("history.parquet"))
+
+    def predictions(self, split: str) -> "pd.DataFrame":
+        """Id, speaker, text, label, predicted label and probabilities of each clip of `dev` or `test`."""
+        import pandas as pd
+
+        table = pd.read_parquet(self._existing("predictions.parquet"))
+        rows = table[table["split"] == split]
+        if rows.empty:
+            have = ", ".join(sorted(table["split"].unique()))
+            raise InputError(f"{self.folder} has no predictions of {split!r}, only of {have}: evaluate the run first.")
+        return rows.drop(columns="split").reset_index(drop=True)
+
+    def embeddings(self, split: str) -> "dict[str, NDArray[np.float32]]":
+        """Pooled (`audio`, `text`) and projected embeddings of `dev` or `test`, in the order of the predictions."""
+        from safetensors.numpy import load_file
+
+        arrays = load_file(self._existing("embeddings.safetensors"))
+        chosen = {name.removeprefix(f"{split}."): a for name, a in arrays.items() if name.startswith(f"{split}.")}
+        if not chosen:
+            raise InputError(f"{self.folder} has no embeddings of {split!r}: evaluate the run first.")
+        return chosen
+
+    def model(self) -> "TurboModel":
+        """The trained model, in evaluation mode."""
+        from turbo_kit.model import TurboModel
+
+        return TurboModel.from_pretrained(self._existing("checkpoint"))
+
+    def _existing(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise InputError(f"{path} does not exist: {self.folder} is no finished run folder. Train it first.")
+        return path
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self._existing(name)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is broken ({error}): delete the run folder and train again.") from error
+        return dict(values)
+
+
+def fold_part(corpus: Corpus) -> dict[str, list[str]]:
+    """One list of a fold: the ids of its utterances in their order, and its speakers and sentence templates."""
+    utterances = corpus.utterances
+    return {
+        "id": [u.id for u in utterances],
+        "speaker": sorted({u.speaker for u in utterances}),
+        "template": sorted({u.template for u in utterances if u.template}),
+    }
+
+
+def runs_in(folder: Path) -> Iterator[Run]:
+    """Every run folder directly inside `folder`, finished or not, by name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of runs. Train or ablate first, or correct the path.")
+    for path in sorted(folder.iterdir()):
+        if (path / "config.json").is_file():
+            yield Run(path)
+
+
+def finished_runs(folder: Path) -> list[Run]:
+    """The runs inside `folder` that were trained and evaluated."""
+    return [run for run in runs_in(folder) if run.done]
+
+
+def planned_run(config: RunConfig, train: Corpus, dev: Corpus, out: str | Path) -> Run:
+    """Where the run of this config on these clips is, or will be.
+
+    The folder's name ends in a hash of the config, the corpus content, the encoders' weights and the source of
+    the rooms from training down: whatever would change the result changes the folder.
+    """
+    parts = [config.to_dict(), train.fingerprint, dev.fingerprint, _trunks(config), source_fingerprint()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Run(Path(out) / f"{config.objective}-fold{config.fold}-seed{config.seed}-{digest[:10]}")
+
+
+def _trunks(config: RunConfig) -> dict[str, str]:
+    cut = (config.trainable_layers, config.view_depth)
+    return {modality: _trunk_fingerprint(name, modality, *cut) for modality, name in config.modalities.items()}
+
+
+@cache
+def _trunk_fingerprint(name: str, modality: str, trainable_layers: int, view_depth: int | None) -> str:
+    from turbo_kit.encoders import build_encoder
+
+    return build_encoder(name, modality, trainable_layers=trainable_layers, view_depth=view_depth).fingerprint
+
+
+@cache
+def source_fingerprint() -> str:
+    """SHA-256 over the source of every room that decides a run's result."""
+    package = Path(__file__).parent
+    files = [package / f"{room}.py" for room in ("config", "batches", "model", "runs", "evaluation", "training")]
+    for room in ("corpora", "encoders", "objectives", "metrics"):
+        files += sorted((package / room).glob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` make a file or folder under another name, and gives it its own name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        write(partial)
+        if path.is_dir():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON file atomically."""
+    text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def clear(run: Run) -> None:
+    """Removes what an unfinished or unwanted training left, except for the notebook that is running it."""
+    (run.folder / "DONE").unlink(missing_ok=True)
+    for path in run.folder.glob("*") if run.folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != NOTEBOOK:
+            path.unlink()

@@ -1,0 +1,315 @@
+"""Training, read from top to bottom: features, batches, objective, optimiser, and the choice of an epoch."""
+
+import logging
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turbo_kit.batches import bucketed_batches
+from turbo_kit.config import ABSENT, InputError, RunConfig
+from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.utterance import UNLABELLED
+from turbo_kit.encoders import Hidden
+from turbo_kit.encoders.cache import Features
+from turbo_kit.evaluation import clip_features, clip_lengths, inspect, model_outputs, padded_batch, write_outputs
+from turbo_kit.metrics import classification_scores, selection_score
+from turbo_kit.model import TurboModel
+from turbo_kit.objectives import Objective
+from turbo_kit.objectives.pairs import PairKey
+from turbo_kit.runs import Run, clear, fold_part, planned_run, source_fingerprint, write_atomically, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from lightning_fabric import Fabric
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: RunConfig,
+    train: Corpus,
+    dev: Corpus,
+    out: str | Path = "runs",
+    *,
+    again: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Trains one model and chooses its best epoch on development data; the test list is not among the arguments.
+
+    Args:
+        config: every knob of the run.
+        train: the clips to learn from; those without a label take part in the contrastive terms alone.
+        dev: the clips that choose the epoch, by UA (EER for two classes); of equal epochs the earlier one.
+        out: the folder that the run folder is made in.
+        again: train even if this very run is there already.
+        progress: show progress bars.
+
+    Returns:
+        The run; one that is there already is returned as it is.
+
+    Raises:
+        InputError: a config that does not fit, or a clip that cannot be used. Nothing is left behind then.
+    """
+    run = planned_run(config, train, dev, out)
+    if run.trained and not again:
+        log.info("%s is there already: nothing is trained.", run.folder)
+        return run
+    started = time.perf_counter()
+    fabric = _fabric(config)
+    fabric.seed_everything(config.seed, verbose=False)
+    labels = _visible_labels(train, config)
+    objective = build_objective(config, labels, len(train.classes))
+    model = TurboModel.from_config(config, train.classes).to(fabric.device)
+    train_features = clip_features(model, train, progress=progress)
+    dev_features = clip_features(model, dev, progress=progress)
+    batches = _Batches(config, train, train_features, labels, fabric.device)
+    prepared = time.perf_counter()
+    history, best = _fit(fabric, config, model, objective, batches, dev, dev_features, progress)
+    model.load_trained_state(best.state)
+    trained = time.perf_counter()
+
+    table, arrays, scores = inspect(model, dev_features, dev, config.seed)
+    model.about = _facts(config, train, {f"dev {name}": scores[name] for name in ("UA", "WA", "macro_F1")})
+    result = {
+        "status": "trained",
+        "config": config.to_dict(),
+        "classes": list(train.classes),
+        "about_corpus": train.about,
+        "best_epoch": best.epoch,
+        "metrics": {"dev": scores},
+        "timings": {
+            "features_seconds": prepared - started,
+            "training_seconds": trained - prepared,
+            "epochs": len(history),
+            "seconds_per_epoch": (trained - prepared) / len(history),
+        },
+        "versions": _versions(),
+        "device": str(fabric.device),
+        "source": source_fingerprint(),
+        "encoders": model.fingerprints,
+        "parameters": sum(value.numel() for value in model.trained_state().values()),
+    }
+    clear(run)
+    write_json(run.folder / "config.json", config.to_dict())
+    write_json(run.folder / "fold.json", {"train": fold_part(train), "dev": fold_part(dev)})
+    write_atomically(run.folder / "history.parquet", history.to_parquet)
+    write_outputs(run, {"dev": (table, arrays)})
+    write_atomically(run.folder / "checkpoint", model.save_pretrained)
+    write_json(run.folder / "result.json", result)
+    return run
+
+
+def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> Objective:
+    """The objective that a config names.
+
+    Args:
+        config: of the run.
+        labels: the training labels that the classifier sees, for class weights; -100 = none.
+        classes: how many there are.
+
+    Raises:
+        InputError: no such objective, or one that needs a modality that the run leaves out.
+    """
+    switches = ("similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha")
+    pair_weights: dict[PairKey, float] = dict(config.pair_weights.items())
+    objective = Objective.preset(
+        config.objective,
+        contrastive_weight=config.contrastive_weight,
+        temperature=config.temperature,
+        normalize_pairs=config.normalize_pairs,
+        exclude=config.exclude,
+        pair_weights=pair_weights,
+        class_weights=_class_weights(labels, classes) if config.class_weighting == "balanced" else None,
+        **{name: value for name in switches if (value := getattr(config, name)) is not None},
+    )
+    letters = {modality[0] for modality in config.modalities}
+    for letter in objective.modalities:
+        if letter not in letters:
+            raise InputError(
+                f"objective {config.objective!r} compares views of {letter!r}, and this run leaves that modality out "
+                f"(audio={config.audio!r}, text={config.text!r}): choose ce or ce-2pass, or name an encoder for it."
+            )
+    return objective
+
+
+@dataclass
+class _Best:
+    """The epoch that development data prefers so far; of equal ones the earlier."""
+
+    epoch: int
+    score: float
+    state: dict[str, Tensor]
+
+
+def _fit(
+    fabric: "Fabric",
+    config: RunConfig,
+    model: TurboModel,
+    objective: Objective,
+    batches: "_Batches",
+    dev: Corpus,
+    dev_features: dict[str, Features],
+    progress: bool,
+) -> "tuple[pd.DataFrame, _Best]":
+    """Trains epoch by epoch, looks at development data after each, and keeps the best epoch's weights."""
+    import pandas as pd
+    from tqdm.auto import trange
+
+    steps = config.epochs * -(-len(batches) // config.accumulate)
+    optimizer, schedule = _optimizer(config, model, objective, steps)
+    objective.to(fabric.device)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    rows, best = [], _Best(0, -np.inf, {})
+    epochs = trange(1, config.epochs + 1, desc=config.objective, unit="epoch", disable=not progress)
+    for epoch in epochs:
+        started = time.perf_counter()
+        model.train()
+        sums: Counter[str] = Counter()
+        for number, (hidden, labels, transcripts) in enumerate(batches.of_epoch(epoch), start=1):
+            output = wrapped(hidden, objective.passes)
+            loss = objective(output.views, output.logits, labels, same=transcripts)
+            fabric.backward(loss.total / config.accumulate)
+            sums.update({"train_loss": loss.total.detach()} | {f"term.{n}": term for n, term in loss.terms.items()})
+            if number % config.accumulate == 0 or number == len(batches):
+                if config.clip_norm:
+                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+        means = {name: float(value) / len(batches) for name, value in sums.items()}
+        _check_finite(means, epoch)
+
+        dev_loss, scores = _development(model, dev_features, dev)
+        row = {"epoch": epoch, **means, "dev_loss": dev_loss, "dev_UA": scores["UA"], "dev_WA": scores["WA"]}
+        row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
+        rows.append(row)
+        epochs.set_postfix_str(f"loss {means['train_loss']:.3f}, dev UA {scores['UA']:.3f}")
+        if selection_score(scores) > best.score:
+            state = {name: value.clone() for name, value in model.trained_state().items()}
+            best = _Best(epoch, selection_score(scores), state)
+        if config.patience and epoch - best.epoch >= config.patience:
+            break
+    epochs.close()
+    return pd.DataFrame(rows), best
+
+
+class _Batches:
+    """The training clips as batches on the device, in an order that the seed and the epoch decide."""
+
+    def __init__(
+        self, config: RunConfig, train: Corpus, features: dict[str, Features], labels: list[int], device: torch.device
+    ) -> None:
+        self._features, self._lengths, self._device = features, clip_lengths(features), device
+        self._labels = torch.tensor(labels)
+        self._transcripts = torch.tensor(np.unique([u.text for u in train.utterances], return_inverse=True)[1])
+        self._size, self._seed = config.batch_size, config.seed
+
+    def __len__(self) -> int:
+        return max(1, len(self._lengths) // self._size)
+
+    def of_epoch(self, epoch: int) -> Iterator[tuple[dict[str, Hidden], Tensor, Tensor]]:
+        """What the trunks gave by modality, labels (B,) and numbers of the transcripts (B,), batch by batch."""
+        for indices in bucketed_batches(self._lengths, self._size, seed=self._seed, epoch=epoch):
+            hidden = padded_batch(self._features, indices, self._device)
+            yield hidden, self._labels[indices].to(self._device), self._transcripts[indices].to(self._device)
+
+
+def _check_finite(means: dict[str, float], epoch: int) -> None:
+    if not np.isfinite(means["train_loss"]):
+        broken = [name.removeprefix("term.") for name, value in means.items() if not np.isfinite(value)]
+        raise InputError(
+            f"the loss is {means['train_loss']} in epoch {epoch} (not finite: {', '.join(broken)}): lower "
+            "learning_rate, or raise temperature."
+        )
+
+
+def _development(model: TurboModel, features: dict[str, Features], dev: Corpus) -> tuple[float, dict[str, Any]]:
+    """Cross-entropy and scores on the development clips, without dropout."""
+    model.eval()
+    logits = torch.from_numpy(model_outputs(model, features)["logits"][0])
+    labels = torch.tensor(dev.labels)
+    loss = float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED))
+    return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), dev.classes)
+
+
+def _fabric(config: RunConfig) -> "Fabric":
+    from lightning_fabric import Fabric
+
+    precision = config.precision
+    if precision == "auto":
+        cuda = config.device in ("auto", "cuda") and torch.cuda.is_available()
+        precision = "bf16-mixed" if cuda else "32-true"
+    return Fabric(accelerator=config.device, devices=1, precision=precision)
+
+
+def _optimizer(
+    config: RunConfig, model: TurboModel, objective: Objective, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW with its own learning rate for pretrained layers, no decay of norms and biases, warm-up and cosine."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in [*model.named_parameters(), *objective.named_parameters()]:
+        pretrained = config.trainable_layers != 0 and name.startswith("encoders.")
+        rate = config.encoder_learning_rate if pretrained else config.learning_rate
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        if parameter.requires_grad:
+            groups.setdefault((rate, decay), []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in sorted(groups.items(), reverse=True)]
+    )
+    warm = max(1, round(config.warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / max(1, steps - warm)))))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _visible_labels(train: Corpus, config: RunConfig) -> list[int]:
+    """The training labels, of which `label_fraction` hides all but a share of each class (at least one clip)."""
+    labels = np.array(train.labels)
+    if not (labels >= 0).any():
+        raise InputError(f"corpus {train.name!r}: no clip of the training list has a label; label some of them.")
+    if config.label_fraction == 1:
+        return list(map(int, labels))
+    generator = np.random.default_rng([config.seed, len(labels)])
+    visible = np.full_like(labels, UNLABELLED)
+    for index in range(len(train.classes)):
+        members = generator.permutation(np.flatnonzero(labels == index))
+        kept = members[: max(1, round(config.label_fraction * len(members)))]
+        visible[kept] = index
+    return list(map(int, visible))
+
+
+def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
+    """Weights that are inverse to how often a class occurs, with mean 1 over the clips; 0 for one that does not."""
+    counts = np.bincount([label for label in labels if label >= 0], minlength=classes)
+    weights = np.divide(counts.sum(), (counts > 0).sum() * counts, out=np.zeros(len(counts)), where=counts > 0)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _facts(config: RunConfig, train: Corpus, scores: dict[str, Any]) -> dict[str, Any]:
+    """What the model card says of where a model comes from."""
+    encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items() if name != ABSENT)
+    return {
+        "objective": config.objective,
+        "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.fold}. {train.about} "
+        f"Encoders: {encoders}.",
+        "scores": {name: f"{value:.3f}" for name, value in scores.items() if value is not None},
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("turbo-kit", "torch", "transformers", "lightning-fabric", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
