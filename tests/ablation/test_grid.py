@@ -1,0 +1,74 @@
+import pytest
+
+from turbo_kit import InputError
+from turbo_kit.ablation.grid import configs_of, parse_settings, read_grid
+
+
+def test_a_grid_is_the_product_of_its_values_the_last_fastest():
+    configs = configs_of({"objective": ["ce", "turbo"], "seed": [0, 1], "epochs": 2})
+    assert [(c.objective, c.seed, c.epochs) for c in configs] == [
+        ("ce", 0, 2),
+        ("ce", 1, 2),
+        ("turbo", 0, 2),
+        ("turbo", 1, 2),
+    ]
+
+
+def test_several_grids_follow_each_other_and_each_config_comes_once():
+    configs = configs_of([{"objective": ["ce", "turbo"]}, {"objective": "turbo", "contrastive_weight": [0.1, 0.5]}])
+    assert [(c.objective, c.contrastive_weight) for c in configs] == [("ce", 0.1), ("turbo", 0.1), ("turbo", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"objectives": ["ce"]}, "unknown parameter 'objectives': did you mean 'objective'"),
+        ({"epochs": [2, "3"]}, 'epochs = "3": expected a whole number'),
+        ({"seed": []}, "no run"),
+    ],
+)
+def test_a_grid_that_cannot_run_is_an_error(grid, message):
+    with pytest.raises(InputError, match=message):
+        configs_of(grid)
+
+
+def test_settings_of_a_command_line():
+    settings = ["objective=ce,turbo", "seed=0,1", "normalize-pairs=true", "temperature=learned", "view_depth=None"]
+    assert parse_settings(settings) == {
+        "objective": ["ce", "turbo"],
+        "seed": [0, 1],
+        "normalize_pairs": [True],
+        "temperature": ["learned"],
+        "view_depth": [None],
+    }
+    assert parse_settings(['pair_weights={"a1-t1": 0.5, "a1-t2": 0}']) == {"pair_weights": {"a1-t1": 0.5, "a1-t2": 0}}
+
+
+@pytest.mark.parametrize("settings", [["seed"], ["seed="], ["seed=0", "seed=1"]])
+def test_a_setting_that_cannot_be_read_is_an_error(settings):
+    with pytest.raises(InputError, match="seed"):
+        parse_settings(settings)
+
+
+def test_grids_from_files(tmp_path):
+    (tmp_path / "one.toml").write_text('objective = ["ce", "turbo"]\nseed = [0, 1]\n')
+    (tmp_path / "two.toml").write_text('[[grid]]\nobjective = "ce"\n[[grid]]\nobjective = "turbo"\nseed = 1\n')
+    (tmp_path / "three.json").write_text('{"objective": ["ce", "turbo"], "seed": [0, 1]}')
+    assert configs_of(read_grid(tmp_path / "one.toml")) == configs_of(read_grid(tmp_path / "three.json"))
+    assert [(c.objective, c.seed) for c in configs_of(read_grid(tmp_path / "two.toml"))] == [("ce", 0), ("turbo", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("grid.yaml", "seed: 0", "a grid is a .toml or .json file"),
+        ("grid.toml", "seed = ", "not valid TOML"),
+        ("grid.json", "[1, 2]", "expected parameters and values"),
+    ],
+)
+def test_a_file_that_holds_no_grid_is_an_error(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_grid(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_grid(tmp_path / "nowhere.toml")

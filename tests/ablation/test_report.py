@@ -1,0 +1,376 @@
+"""The report says what the run folders hold, pools only repetitions, and needs nothing but itself."""
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import CLASSES, write_run
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from turbo_kit.ablation.report import format_table, summary_table, write_report
+from turbo_kit.config import InputError
+from turbo_kit.metrics import paired_difference, speaker_bootstrap
+from turbo_kit.runs import finished_runs, runs_in
+
+
+class Page(HTMLParser):
+    """What of a page the tests look at."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.code, self._open = [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._open.append(dict(attributes).get("id"))
+
+    def handle_endtag(self, tag):
+        if self._open:
+            self._open.pop()
+
+    def handle_data(self, data):
+        if "recompute" in self._open[-1:]:
+            self.code += data
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """Two objectives, two folds and seeds each, written in another order than the report's."""
+    folder = tmp_path_factory.mktemp("grid")
+    for objective, skill in (("turbo", 2.2), ("ce-2pass", 1.2)):
+        for fold in (0, 1):
+            for seed in (0, 1):
+                write_run(folder, objective=objective, fold=fold, seed=seed, skill=skill)
+    write_run(folder, "broken-off", objective="clip", done=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(grid, tmp_path_factory):
+    return write_report(grid, tmp_path_factory.mktemp("out") / "report.html", maps=False)
+
+
+def frames(folder, objective):
+    """All test predictions of an objective, read without the code under test."""
+    parts = []
+    for done in sorted(folder.glob("*/DONE")):
+        config = json.loads((done.parent / "config.json").read_text())
+        if config["objective"] == objective:
+            table = pd.read_parquet(done.parent / "predictions.parquet")
+            parts.append(table[table["split"] == "test"].assign(seed=config["seed"], fold=config["fold"]))
+    return pd.concat(parts)
+
+
+def test_scores_are_those_of_the_predictions(grid):
+    table = summary_table(finished_runs(grid)).set_index("objective")
+    for objective in ("ce-2pass", "turbo"):
+        clips = frames(grid, objective)
+        row = table.loc[objective]
+        by_seed = [balanced_accuracy_score(part["label"], part["predicted"]) for _, part in clips.groupby("seed")]
+        assert row["UA"] == pytest.approx(np.mean(by_seed))
+        assert row["WA"] == pytest.approx((clips["label"] == clips["predicted"]).mean())
+        runs = clips.groupby(["seed", "fold"])
+        assert row["macro_F1"] == pytest.approx(
+            np.mean([f1_score(part["label"], part["predicted"], average="macro") for _, part in runs])
+        )
+        assert (row["runs"], row["folds"], row["seeds"]) == (4, 2, 2)
+        assert (row["clips"], row["speakers"]) == (96, 8)
+        found = speaker_bootstrap(clips)
+        assert (row["UA_low"], row["UA_high"]) == (found["low"], found["high"])
+    found = paired_difference(frames(grid, "turbo"), frames(grid, "ce-2pass"))
+    row = table.loc["turbo"]
+    assert (row["difference"], row["difference_low"], row["difference_high"]) == tuple(found.values())
+    assert row["difference"] == pytest.approx(row["UA"] - table.loc["ce-2pass", "UA"])
+    assert row["verdict"] == "better"
+    assert table.loc["ce-2pass", "verdict"] == "baseline"
+    assert np.isnan(table.loc["ce-2pass", "difference"])
+
+
+def test_retrieval_and_geometry_are_means_over_the_runs(grid):
+    runs = [run for run in finished_runs(grid) if run.config.objective == "turbo"]
+    scores = [run.result["metrics"]["test"] for run in runs]
+    row = summary_table(runs).iloc[0]
+    there = np.mean([score["retrieval"]["audio_to_text"]["R@5"] for score in scores])
+    back = np.mean([score["retrieval"]["text_to_audio"]["R@5"] for score in scores])
+    assert row["audio_to_text_R@5"] == pytest.approx(there)
+    assert row["R@5"] == pytest.approx((there + back) / 2)
+    pooled = [score["geometry"]["pooled"] for score in scores]
+    projected = [score["geometry"]["projected"] for score in scores]
+    assert row["audio_alignment"] == pytest.approx(np.mean([space["audio"]["alignment"] for space in pooled]))
+    assert row["text_uniformity"] == pytest.approx(np.mean([space["text"]["uniformity"] for space in pooled]))
+    gaps = [space["cross_modal"]["audio-text"]["modality_gap"] for space in pooled]
+    assert row["audio-text_modality_gap"] == pytest.approx(np.mean(gaps))
+    ranks = [space["audio"]["effective_rank"] for space in projected]
+    assert row["projected_audio_effective_rank"] == pytest.approx(np.mean(ranks))
+
+
+def test_the_baseline_comes_first_and_then_the_order_of_the_presets(tmp_path):
+    for objective in ("turbo", "clip", "ce-2pass", "ce", "in-modal"):
+        write_run(tmp_path, objective=objective, clips=8)
+    names = summary_table(finished_runs(tmp_path))["objective"].tolist()
+    assert names == ["ce-2pass", "ce", "clip", "in-modal", "turbo"]
+
+
+def test_runs_with_other_knobs_are_not_pooled_and_their_names_say_what_differs(tmp_path):
+    for weight in (0.5, 0.1):
+        for seed in (0, 1):
+            write_run(tmp_path, objective="turbo", contrastive_weight=weight, seed=seed, skill=1 + weight)
+    for seed in (0, 1):
+        write_run(tmp_path, objective="ce-2pass", seed=seed)
+    table = summary_table(finished_runs(tmp_path))
+    assert table["objective"].tolist() == [
+        "ce-2pass",  # its weight weighs nothing, so the name keeps silent about it
+        "turbo, contrastive_weight=0.1",
+        "turbo, contrastive_weight=0.5",
+    ]
+    assert table["runs"].tolist() == [2, 2, 2]
+    assert table["difference"].notna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("knobs", [{"head_width": 64}, {"temperature": "learned"}, {"pair_weights": {"a1-t1": 0.5}}])
+def test_any_knob_keeps_runs_apart(tmp_path, knobs):
+    write_run(tmp_path, objective="turbo", seed=0)
+    write_run(tmp_path, objective="turbo", seed=1, **knobs)
+    names = summary_table(finished_runs(tmp_path))["objective"].tolist()
+    assert len(names) == 2 and all(next(iter(knobs)) in name for name in names)
+
+
+def test_runs_of_another_revision_of_the_kit_are_not_pooled_or_compared(tmp_path):
+    write_run(tmp_path, objective="ce-2pass", source="a" * 64)
+    write_run(tmp_path, objective="turbo", source="a" * 64)
+    write_run(tmp_path, objective="turbo", source="b" * 64)
+    table = summary_table(finished_runs(tmp_path))
+    assert table["objective"].tolist() == [
+        "ce-2pass, source=aaaaaaaa",
+        "turbo, source=aaaaaaaa",
+        "turbo, source=bbbbbbbb",
+    ]
+    assert table["verdict"].tolist()[0::2] == ["baseline", "not compared"]
+    assert table["difference"].notna().tolist() == [False, True, False]
+
+
+def test_one_setting_twice_is_an_error_that_names_both(tmp_path):
+    for name in ("first", "second"):
+        write_run(tmp_path, name, objective="turbo")
+    with pytest.raises(InputError, match=r"first.*second.*same fold 0 and seed 0"):
+        summary_table(finished_runs(tmp_path))
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"fold": 1}, {"clips": 40}])
+def test_no_difference_without_the_same_folds_seeds_and_clips(tmp_path, other):
+    write_run(tmp_path, objective="ce-2pass")
+    write_run(tmp_path, objective="turbo", **other)
+    row = summary_table(finished_runs(tmp_path)).iloc[1]
+    assert row["verdict"] == "not compared" and np.isnan(row["difference"])
+    page = Page(write_report(tmp_path, maps=False).read_text())
+    assert "Not compared, for want of ce-2pass on the same folds, seeds and clips: turbo." in page.text
+
+
+def test_unfinished_runs_are_left_out_and_said(grid, report):
+    assert "clip" not in pd.read_csv(report.with_suffix(".csv"))["objective"].tolist()
+    assert summary_table(list(runs_in(grid)))["objective"].tolist() == ["ce-2pass", "turbo"]
+    assert "1 unfinished run is left out: broken-off" in Page(report.read_text()).text
+
+
+def test_a_folder_without_a_finished_run_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        write_report(tmp_path / "nowhere")
+    write_run(tmp_path, done=False)
+    with pytest.raises(InputError, match=r"no finished run \(1 unfinished\)"):
+        write_report(tmp_path)
+    assert not list(tmp_path.glob("report.*"))
+    with pytest.raises(InputError, match="no finished run"):
+        summary_table([])
+
+
+def test_the_csv_is_the_summary_table(grid, report):
+    expected = summary_table(finished_runs(grid))
+    assert expected.columns[0] == "objective"
+    pd.testing.assert_frame_equal(pd.read_csv(report.with_suffix(".csv")), expected)
+
+
+def test_the_page_needs_no_other_file(report):
+    text = report.read_text()
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "img", "object", "base")]
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith("#") or (tag == "a" and value.startswith("https://arxiv.org/")), (tag, name, value)
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_the_page_is_accessible(report):
+    page = Page(report.read_text())
+    assert page.all("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert len(page.all("caption")) == len(page.all("table")) > 4
+    assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
+    assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in page.all("svg"))
+    assert len(page.all("svg")) == len(page.all("figure")) == 5
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert "prefers-color-scheme: dark" in report.read_text()
+
+
+def test_the_page_shows_the_numbers_and_what_was_run(grid, report):
+    text = Page(report.read_text()).text
+    row = summary_table(finished_runs(grid)).set_index("objective").loc["turbo"]
+    assert f"{100 * row['UA']:.1f}" in text
+    assert f"[{100 * row['UA_low']:.1f}, {100 * row['UA_high']:.1f}]" in text
+    assert f"turbo: UA is {100 * row['difference']:.1f} points above ce-2pass" in text
+    assert "Synthetic speech, made up for a test." in text
+    for said in (
+        "demo-emotion",
+        "audio demo, text demo",
+        "Folds 0-1",
+        "Seeds 0-1",
+        "torch 2.8.0",
+        "Device cpu",
+        "96 / 48 / 48",
+    ):
+        assert said in text
+
+
+def test_the_snippet_has_five_lines_and_gives_the_same_numbers(grid, report, monkeypatch):
+    code = Page(report.read_text()).code
+    assert len(code.strip().splitlines()) == 5
+    monkeypatch.chdir(grid)
+    variables = {}
+    exec(code, variables)
+    expected = summary_table(finished_runs(grid)).set_index("objective")["UA"]
+    assert variables["UA"].to_dict() == pytest.approx(expected.to_dict())
+
+
+@pytest.mark.parametrize("other", [{"contrastive_weight": 0.5, "pair_weights": {"a1-t1": 2.0}}, {"source": "b" * 64}])
+def test_the_snippet_keeps_apart_what_the_table_does(tmp_path, monkeypatch, other):
+    for seed in (0, 1):
+        write_run(tmp_path, objective="turbo", seed=seed, skill=0.5)
+        write_run(tmp_path, objective="turbo", seed=seed, skill=2.5, **other)
+    code = Page(write_report(tmp_path, maps=False).read_text()).code
+    monkeypatch.chdir(tmp_path)
+    variables = {}
+    exec(code, variables)
+    expected = summary_table(finished_runs(tmp_path))["UA"]
+    assert sorted(variables["UA"]) == pytest.approx(sorted(expected))
+    assert len(expected) == 2
+
+
+def test_texts_of_the_data_are_escaped(tmp_path):
+    classes = ("<b>bold</b>", '"><script>alert(1)</script>', "$x$", "plain")
+    write_run(tmp_path, objective="turbo", classes=classes, about="<img src=x onerror=alert(2)> & more")
+    text = write_report(tmp_path).read_text()
+    page = Page(text)
+    assert not {"b", "script", "img"} & {tag for tag, _ in page.tags}
+    assert "<img src=x onerror=alert(2)> & more" in page.text
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_one_run_alone_gives_a_whole_report(tmp_path):
+    write_run(tmp_path, objective="turbo", speakers=1)
+    path = write_report(tmp_path)
+    page = Page(path.read_text())
+    assert path == tmp_path / "report.html"
+    assert len(page.all("figure")) == 5
+    assert "trained with a single seed and fold" in page.text
+    assert "one speaker gives no interval" in page.text
+    assert np.isnan(pd.read_csv(tmp_path / "report.csv").loc[0, "UA_low"])
+
+
+def test_runs_of_one_modality_have_no_cross_modal_columns(tmp_path):
+    write_run(tmp_path, objective="ce-2pass", text="none")
+    write_run(tmp_path, objective="ce", text="none", skill=0.5)
+    table = summary_table(finished_runs(tmp_path))
+    assert not [name for name in table if "R@" in name or "text" in name]
+    assert table["audio_uniformity"].notna().all()
+    assert len(Page(write_report(tmp_path).read_text()).all("figure")) == 6
+
+
+def test_modalities_of_different_width_have_no_gap(tmp_path):
+    write_run(tmp_path, objective="turbo", text_width=6)
+    assert "audio-text_modality_gap" not in summary_table(finished_runs(tmp_path))
+    assert write_report(tmp_path, maps=False).is_file()
+
+
+def test_clips_without_labels_leave_the_scores_open(tmp_path):
+    for objective in ("ce-2pass", "turbo"):
+        run = write_run(tmp_path, objective=objective)
+        path = run.folder / "predictions.parquet"
+        pd.read_parquet(path).assign(label=None).to_parquet(path)
+    table = summary_table(finished_runs(tmp_path))
+    assert table[["UA", "UA_low", "WA", "difference"]].isna().all(axis=None)
+    assert table["verdict"].tolist() == ["baseline", "not compared"]
+    assert len(Page(write_report(tmp_path, maps=False).read_text()).all("figure")) == 5
+
+
+def test_two_classes_add_eer_and_roc_auc(tmp_path):
+    run = write_run(tmp_path, objective="turbo", classes=("no", "yes"))
+    scores = run.result["metrics"]["test"]
+    row = summary_table([run]).iloc[0]
+    assert (row["EER"], row["ROC_AUC"]) == (scores["EER"], scores["ROC_AUC"])
+    assert "EER %" in format_table(summary_table([run]))
+    assert f"{100 * scores['ROC_AUC']:.1f}" in Page(write_report(tmp_path, maps=False).read_text()).text
+
+
+def test_the_verdict_is_cannot_tell_where_the_interval_holds_0(tmp_path):
+    for objective in ("ce-2pass", "turbo"):
+        write_run(tmp_path, objective=objective, skill=1.0)
+    table = summary_table(finished_runs(tmp_path))
+    row = table.iloc[1]
+    assert row["difference_low"] <= 0 <= row["difference_high"]
+    assert row["verdict"] == "cannot tell"
+    text = Page(write_report(tmp_path, maps=False).read_text()).text
+    assert "UA cannot be told apart from that of ce-2pass: turbo." in text
+    assert "points above" not in text and "points below" not in text
+
+
+def test_the_printed_table_has_a_row_an_objective_with_its_name_first(grid, tmp_path):
+    table = summary_table(finished_runs(grid))
+    lines = format_table(table).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["ce-2pass", "turbo"]
+    turbo = table.set_index("objective").loc["turbo"]
+    assert lines[3].split()[1] == f"{100 * turbo['UA']:.1f}"
+    assert lines[3].endswith("better") and f"{100 * turbo['difference']:+.1f} [" in lines[3]
+    assert lines[0].index("verdict") == lines[3].index("better")
+    long = {"contrastive_weight": 0.5, "temperature": 0.07, "similarity": "dot", "pair_weights": {"a1-t1": 0.5}}
+    write_run(tmp_path, objective="cross-modal", classes=("no", "yes"), **long)
+    write_run(tmp_path, objective="simcse-audio", classes=("no", "yes"))
+    assert max(map(len, format_table(summary_table(finished_runs(tmp_path))).splitlines())) <= 100
+
+
+def test_a_report_that_is_there_stays_whole_when_a_new_one_fails(grid, report, monkeypatch):
+    before = report.read_bytes()
+    monkeypatch.setattr("turbo_kit.ablation.report._template", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(grid, report, maps=False)
+    assert report.read_bytes() == before
+    assert {path.name for path in report.parent.iterdir()} == {"report.html", "report.csv"}
+
+
+def test_out_must_be_an_html_file_or_a_folder(grid, tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.html"):
+        write_report(grid, tmp_path / "report.pdf", maps=False)
+
+
+def test_many_rows_are_shown_in_part_and_the_report_says_so(tmp_path):
+    for i in range(10):
+        write_run(tmp_path, objective="turbo", contrastive_weight=0.1 * (i + 1), clips=8)
+    page = Page(write_report(tmp_path, maps=False).read_text())
+    assert "The first 8 of 10 rows are shown." in page.text
+    assert len(page.all("figure")) == 8 + 3
+    assert CLASSES[0] in page.text
