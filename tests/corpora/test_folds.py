@@ -29,7 +29,7 @@ def test_every_group_is_tested_once_and_the_next_one_chooses(tones_corpus: Corpu
 def test_a_leak_is_an_error_that_names_it(manifest_of: Callable[..., Path], change: dict[str, str], leak: str) -> None:
     # clip 40 is of group 3; what it now shares stands in group 0
     path = manifest_of(lambda rows: rows[40].update(change), "leak.jsonl")
-    with pytest.raises(InputError, match=f"{leak}.*'clip40'"):
+    with pytest.raises(InputError, match=rf"{leak}.*'clip40'"):
         load_corpus(f"manifest:{path}").fold(2)
 
 
@@ -42,7 +42,7 @@ def test_an_utterance_in_two_lists_is_a_leak(tones_corpus: Corpus) -> None:
 def test_a_class_that_train_lacks_is_an_error(tones_corpus: Corpus) -> None:
     fold = tones_corpus.fold(0)
     poorer = fold.train.subset(u for u in fold.train.utterances if u.label != "low")
-    with pytest.raises(InputError, match="label 'low' .* never occurs in train"):
+    with pytest.raises(InputError, match=r"label 'low' .* never occurs in train"):
         Fold(poorer, fold.dev, fold.test)
 
 
@@ -61,7 +61,7 @@ def test_too_few_speakers_and_a_fold_that_does_not_exist(tones_corpus: Corpus) -
     few = tones_corpus.subset(replace(u, group="") for u in tones_corpus.utterances[:12])
     with pytest.raises(InputError, match="at least 3"):
         few.fold(0)
-    with pytest.raises(InputError, match="fold 4 does not exist: .* folds 0 to 3"):
+    with pytest.raises(InputError, match=r"fold 4 does not exist: .* folds 0 to 3"):
         tones_corpus.fold(4)
 
 

@@ -19,7 +19,6 @@ onnxruntime, and closely between machines. Clips that exist are kept. About 1 s 
 import argparse
 import hashlib
 import json
-import os
 import tomllib
 import zlib
 from collections.abc import Sequence
@@ -104,7 +103,7 @@ def _deck(
 
 
 def _labels(voice: int, rng: np.random.Generator) -> list[str]:
-    """90 labels in random order: 22 a class, and two classes once more, in turn, so that four voices sum to 90 a class."""
+    """90 labels in random order: 22 a class, and two classes once more, in turn: 90 a class over four voices."""
     each, rest = divmod(CLIPS_PER_VOICE, len(LABELS))
     labels = [*LABELS] * each + [LABELS[(rest * voice + i) % len(LABELS)] for i in range(rest)]
     return [labels[i] for i in rng.permutation(len(labels))]
@@ -237,7 +236,7 @@ def render(clip: Clip, path: Path) -> None:
     samples = finish(_kokoro.read(clip), *clip.prosody[4:], rng)
     part = path.with_suffix(".part")
     soundfile.write(part, samples, RATE, format="OGG", subtype="OPUS")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def write_manifest(clips: Sequence[Clip], out: Path) -> None:

@@ -3,8 +3,8 @@
     python probes.py --audio WHISPER_FOLDER --text MINILM_FOLDER [--manifest emotion/manifest.jsonl] [--out probes.json]
 
 Every layer of the two encoders is mean-pooled over the clip (Whisper at the clip's own length, not padded to 30 s) and
-given to a logistic regression. Four folds: test on group i, choose the regularisation on group i + 1, train on the other
-two, so that speakers and sentences of the test were never seen. The corpus was frozen on these numbers.
+given to a logistic regression. Four folds: test on group i, choose the regularisation on group i + 1, train on the
+other two, so that speakers and sentences of the test were never seen. The corpus was frozen on these numbers.
 """
 
 import argparse
@@ -137,9 +137,7 @@ def main() -> None:
     table["text, from the drawn pool"] = probe(pools, labels, groups)
     table["both, from prosody and pool"] = probe(np.hstack([prosody, pools]), labels, groups)
     for name, result in table.items():
-        print(
-            f"{name:32} UA {result['UA']:.3f} +- {result['sd']:.3f}  folds {np.round(result['folds'], 3)}  C {result['C']}"
-        )
+        print(f"{name:32} UA {result['UA']:.3f} +- {result['sd']:.3f}  folds {np.round(result['folds'], 3)}")
     print(f"{'text, best possible':32} UA {upper_reference():.3f}")
     if args.out:
         args.out.write_text(json.dumps(table, indent=1), "utf-8")

@@ -1,0 +1,37 @@
+# make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks.
+# With a CPU build of PyTorch:  make install PIP_ARGS="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple"
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN = $(VENV)/bin
+
+.PHONY: demo test lab install clean
+
+demo: install
+	$(BIN)/turbo-kit demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff format --check turbo_kit tests
+	$(BIN)/ruff check turbo_kit tests
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lab: install
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turbo-kit needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(PIP_ARGS) --editable .
+	$(BIN)/python -c "import matplotlib.pyplot, umap"  # compiles once what every later start would wait for
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet $(PIP_ARGS) --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo-runs
