@@ -1,5 +1,5 @@
 # make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks.
-# With a CPU build of PyTorch:  make install PIP_ARGS="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple"
+# With a CPU build of PyTorch:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
 VENV ?= .venv

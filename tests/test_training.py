@@ -47,13 +47,21 @@ def test_the_total_is_the_weighted_sum_of_the_terms(quick, fold, tmp_path):
     np.testing.assert_allclose(history["train_loss"], expected, rtol=1e-5)
 
 
-def test_the_best_epoch_is_the_first_with_the_highest_development_score(quick, fold, tmp_path):
-    run = train(quick(epochs=12, patience=3), fold.train, fold.dev, tmp_path)
-    history = run.history
-    best = run.result["best_epoch"]
+def test_the_best_epoch_is_the_first_with_the_highest_development_score_and_its_weights_are_kept(quick, fold, tmp_path):
+    labels = [u.label for u in fold.train.utterances]
+    wrong = [
+        replace(u, label=label) for u, label in zip(fold.train.utterances, [*labels[5:], *labels[:5]], strict=True)
+    ]
+    run = train(
+        quick(epochs=12, patience=3), fold.train.subset(wrong), fold.dev, tmp_path
+    )  # so that scores go up and down
+    history, best = run.history, run.result["best_epoch"]
     assert best == history["epoch"][history["dev_UA"].idxmax()]
-    assert len(history) == min(12, best + 3)
-    assert run.result["metrics"]["dev"]["UA"] == pytest.approx(history["dev_UA"].max())  # its weights were kept
+    assert len(history) == best + 3 < 12
+    assert history["dev_UA"].iloc[-1] < history["dev_UA"].max()
+    assert run.result["metrics"]["dev"]["UA"] == pytest.approx(history["dev_UA"].max())
+    again = run.model().predict([u.path for u in fold.dev.utterances], [u.text for u in fold.dev.utterances])
+    assert again["label"].tolist() == run.predictions("dev")["predicted"].tolist()
 
 
 def test_the_same_config_gives_the_same_run_and_another_seed_another(quick, fold, tmp_path):

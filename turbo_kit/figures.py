@@ -373,10 +373,12 @@ def _label_ends(figure: "Figure", axes: "Axes", ends: Mapping[str, float], looks
 
 
 def _scatter(axes: "Axes", points: NDArray[np.float64], labels: NDArray[Any], classes: Sequence[str]) -> None:
-    for name, mark in marks(classes).items():
-        x, y = points[labels == name].T
-        style: Any = {"color": mark.colour, "markersize": 4.2, "markeredgecolor": PAPER, "markeredgewidth": 0.4}
-        axes.plot(x, y, mark.marker, linestyle="none", alpha=0.85, label=name, **style)
+    layer = np.arange(len(points)) % 6  # the classes in turn, six times over, so that none lies on top of all others
+    for number in range(6):
+        for name, mark in marks(classes).items():
+            x, y = points[(labels == name) & (layer == number)].T
+            style: Any = {"color": mark.colour, "markersize": 4.2, "markeredgecolor": PAPER, "markeredgewidth": 0.4}
+            axes.plot(x, y, mark.marker, linestyle="none", alpha=0.85, label=name, **style)
     axes.margins(0.06)
 
 

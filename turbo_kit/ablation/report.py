@@ -25,8 +25,8 @@ for done in pathlib.Path().glob("*/DONE")}}
 clips = pd.concat(pd.read_parquet(run / "predictions.parquet").assign(\
 **{{key: str({facts}[key]) for key in [*keys, "seed"]}}) for run, facts in runs.items())
 clips = clips.query("split == 'test'").dropna(subset="label").eval("right = label == predicted")
-UA = clips.groupby([*keys, "seed", "label"])["right"].mean().unstack("label").mean(axis=1)\
-.unstack("seed").mean(axis=1); print(UA)"""
+table = pd.DataFrame({{"UA": clips.groupby([*keys, "seed", "label"])["right"].mean().groupby(keys).mean(), \
+"WA": clips.groupby(keys)["right"].mean()}}); print(table)"""
 
 
 def write_report(folder: Path, out: Path | None = None, *, maps: bool = True) -> Path:
@@ -74,7 +74,7 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True) ->
 
 
 def recompute_snippet(rows: Sequence[Row]) -> str:
-    """Five lines of pandas that give the table's UA again; to be run in the folder that holds the run folders."""
+    """Five lines of pandas that give the table's UA and WA again; to be run in the folder that holds the run folders."""
     keys = ["objective", *rows[0].differs]
     beyond = {"source", "encoders"} & set(keys)
     file, facts = ("result.json", '(facts | facts["config"])') if beyond else ("config.json", "facts")
