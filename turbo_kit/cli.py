@@ -29,7 +29,8 @@ def demo(out: Path = Path("demo-runs")) -> None:
     """
     from turbo_kit.ablation.grid import configs_of
 
-    _say("Corpus demo-emotion: synthetic speech, 4 classes. One fold, one seed, four objectives.")
+    _say("Corpus demo-emotion: synthetic speech, 4 classes. Four objectives, one fold and one seed each.")
+    _say("The first run also computes what the frozen encoders make of every clip; later runs read it from a cache.")
     _ablate(configs_of(DEMO_GRID), out)
 
 
