@@ -1,9 +1,13 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
+import turbo_kit.encoders.build
 from turbo_kit import InputError, Run
-from turbo_kit.runs import finished_runs, planned_run, runs_in, write_atomically, write_json
+from turbo_kit.runs import _trunk_fingerprint, finished_runs, planned_run, runs_in, write_atomically, write_json
 
 
 def test_whatever_would_change_the_result_changes_the_folder(quick, tones_corpus, tmp_path):
@@ -20,6 +24,19 @@ def test_whatever_would_change_the_result_changes_the_folder(quick, tones_corpus
         planned_run(quick(trainable_layers=1), fold.train, fold.dev, tmp_path),
     ]
     assert len({run.folder for run in [base, *others]}) == 6
+
+
+def test_other_weights_under_the_same_name_change_the_folder(quick, tones_corpus, tmp_path):
+    demo = Path(turbo_kit.encoders.build.WEIGHTS) / "demo-audio"
+    encoder = shutil.copytree(demo, tmp_path / "encoder")
+    fold = tones_corpus.fold(0)
+    config = quick(audio=str(encoder))
+    before = planned_run(config, fold.train, fold.dev, tmp_path)
+    weights = load_file(encoder / "model.safetensors")
+    weights["conv1.bias"] += 0.5
+    save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    _trunk_fingerprint.cache_clear()  # as another process would find it
+    assert planned_run(config, fold.train, fold.dev, tmp_path) != before
 
 
 def test_a_change_of_the_source_changes_the_folder(quick, tones_corpus, tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -67,14 +69,17 @@ def test_another_encoder_never_reads_these_features(own_cache, encoder, tones_co
     assert not np.allclose(deep_items[0], shallow_items[0])
 
 
-@pytest.mark.parametrize("damage", ["array", "index"])
+@pytest.mark.parametrize("damage", ["array", "index", "other index"])
 def test_damaged_features_are_computed_again(own_cache, encoder, tones_corpus, computed, caplog, damage):
     clips = tones_corpus.utterances[:3]
     before = trunk_features(encoder, clips, 30.0).items
     before = [np.array(item) for item in before]
-    suffix = {"array": "*.npy", "index": "*.json"}[damage]
-    (file,) = own_cache.rglob(suffix)
-    file.write_bytes(file.read_bytes()[:-40])
+    (file,) = own_cache.rglob("*.npy" if damage == "array" else "*.json")
+    if damage == "other index":
+        lengths = json.loads(file.read_text())
+        file.write_text(json.dumps({key: length - 1 for key, length in lengths.items()}))
+    else:
+        file.write_bytes(file.read_bytes()[:-40])
     after = trunk_features(encoder, clips, 30.0).items
     assert computed == [3, 3]
     assert "damaged features" in caplog.text
