@@ -147,7 +147,7 @@ def test_modality_dropout_hides_one_modality_from_the_classifier_and_none_from_t
     assert len(some.logits[0].unique(dim=0)) == 64  # nobody lost both: those would all look the same
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "audio", "text"])
+@pytest.mark.parametrize("fusion", ["concat", "gated", "cross-attention", "audio", "text"])
 def test_the_classifier_sees_what_the_fusion_says(fusion):
     model = model_of(fusion=fusion).eval()
     inputs = hidden(model)
@@ -156,3 +156,22 @@ def test_the_classifier_sees_what_the_fusion_says(fusion):
         other = {**inputs, modality: hidden(model, seed=1)[modality]}
         blind = fusion in ("audio", "text") and fusion != modality
         assert torch.equal(model(other).logits, before) == blind
+
+
+@pytest.mark.parametrize("fusion", ["concat", "gated", "cross-attention"])
+def test_what_the_classifier_sees_of_a_clip_does_not_depend_on_its_neighbours(fusion):
+    model = model_of(fusion=fusion).eval()
+    inputs = hidden(model)
+    mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5, [True] * 4 + [False]])
+    batch = {m: Hidden(h.sequence, mask) for m, h in inputs.items()}
+    alone = {m: Hidden(h.sequence[:1, :3], mask[:1, :3]) for m, h in inputs.items()}
+    torch.testing.assert_close(model(batch, passes=2).logits[:, :1], model(alone, passes=2).logits)
+
+
+def test_cross_attention_hears_of_an_absent_modality_nothing_but_the_absent_vector():
+    model = model_of(fusion="cross-attention", modality_dropout=0.1).eval()
+    inputs = hidden(model)
+    absent = {"audio": torch.tensor([True, True, True])}
+    other = {**inputs, "audio": hidden(model, seed=1)["audio"]}
+    torch.testing.assert_close(model(inputs, absent=absent).logits, model(other, absent=absent).logits)
+    assert not torch.allclose(model(inputs).logits, model(other).logits)

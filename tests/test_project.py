@@ -22,7 +22,7 @@ ROOMS = [
     ["evaluation"],
     ["runs"],
     ["model"],
-    ["model_card"],
+    ["model_card", "fusion"],
     ["encoders", "objectives", "metrics"],
     ["batches"],
     ["corpora"],

@@ -114,6 +114,7 @@ def test_every_preset_trains(quick, fold, tmp_path, objective):
         {"text": "none", "objective": "simcse-audio"},
         {"audio": "none", "objective": "ce-2pass"},
         {"fusion": "gated", "temperature": "learned"},
+        {"fusion": "cross-attention", "modality_dropout": 0.3},
         {"accumulate": 3, "class_weighting": "balanced", "exclude": "transcript"},
         {"projection": 0, "negatives": "both"},
         {"precision": "bf16-mixed"},
@@ -215,6 +216,17 @@ def test_a_clip_that_breaks_leaves_no_run(quick, fold, tmp_path):
     with pytest.raises(InputError, match=r"clip.wav \(utterance 'broken'\)"):
         train(quick(), fold.train.subset([*fold.train.utterances, broken]), fold.dev, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_of_two_classes_the_development_eer_chooses_the_epoch(quick, fold, tmp_path):
+    def two(part):
+        clips = [u for u in part.utterances if u.label != "middle"]
+        return replace(part, utterances=tuple(clips), classes=("low", "high"))
+
+    run = train(quick(epochs=4, patience=0), two(fold.train), two(fold.dev), tmp_path)
+    scores = evaluate(run, two(fold.test))
+    assert {"EER", "ROC_AUC"} <= set(scores)
+    assert run.result["metrics"]["dev"]["EER"] == pytest.approx(run.history["dev_EER"].min())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -54,8 +54,8 @@ class RunConfig:
     """Dropout rate of the text passes."""
     projection: int = 128
     """Width of the projection that the contrastive terms see; 0 = none, they see the pooled encoder output."""
-    fusion: Literal["concat", "gated", "audio", "text"] = "concat"
-    """What the classifier sees: both modalities side by side, their gated sum, or one of them."""
+    fusion: Literal["concat", "gated", "cross-attention", "audio", "text"] = "concat"
+    """What the classifier sees: both modalities side by side, their gated sum, each attending to the other, or one."""
     modality_dropout: float = 0.0
     """How often a clip's audio or text is hidden from the classifier; above 0 the model can do without one."""
 

@@ -10,7 +10,8 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
 from turbo_kit.config import ABSENT, InputError, RunConfig
-from turbo_kit.encoders import Encoder, Hidden, build_encoder
+from turbo_kit.encoders import Encoded, Encoder, Hidden, build_encoder
+from turbo_kit.fusion import Fusion
 from turbo_kit.model_card import model_card
 
 if TYPE_CHECKING:
@@ -147,11 +148,15 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         }
         size, device = len(next(iter(hidden.values())).mask), self.classifier.weight.device
         hide = dict(absent or {}) | (self._hidden_at_random(size, device) if self.training else {})
-        seen = {
-            m: torch.where(hide[m][:, None], self.absent[m].to(x.dtype), x) if m in hide else x
-            for m, x in pooled.items()
-        }
+        seen = {m: self._without(e, hide[m], self.absent[m]) if m in hide else e for m, e in encoded.items()}
         return ModelOutput(views, self.classifier(self.fusion(seen)), pooled)
+
+    @staticmethod
+    def _without(encoded: Encoded, hidden: Tensor, absent: Tensor) -> Encoded:
+        """The encoding with the absent-vector in place of the clips that `hidden` (B,) marks."""
+        absent = absent.to(encoded.pooled.dtype)
+        sequence = torch.where(hidden[:, None, None], absent, encoded.sequence)
+        return Encoded(sequence, encoded.mask, torch.where(hidden[:, None], absent, encoded.pooled))
 
     def _hidden_at_random(self, size: int, device: torch.device) -> dict[str, Tensor]:
         """One of the two modalities of a clip, never both, at the rate `modality_dropout`."""
@@ -298,28 +303,3 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         model = cls(**options)
         model.load_trained_state(load_file(file))
         return model.eval()
-
-
-class Fusion(nn.Module):
-    """What the classifier reads: modalities side by side (concat), their gated sum (gated), or one of them."""
-
-    def __init__(self, widths: Mapping[str, int], kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-        self.width = sum(widths.values()) if kind == "concat" else max(widths.values())
-        if kind in widths:
-            self.width = widths[kind]
-        if kind == "gated":
-            self.values = nn.ModuleDict({m: nn.Linear(width, self.width) for m, width in widths.items()})
-            self.gate = nn.Linear(sum(widths.values()), self.width)
-
-    def forward(self, pooled: Mapping[str, Tensor]) -> Tensor:
-        """(…, D) by modality to (…, width)."""
-        if self.kind in pooled:
-            return pooled[self.kind]
-        together = torch.cat(list(pooled.values()), dim=-1)
-        if self.kind == "concat":
-            return together
-        gate = self.gate(together).sigmoid()
-        first, second = (self.values[modality](value) for modality, value in pooled.items())
-        return gate * first + (1 - gate) * second  # type: ignore[no-any-return]

@@ -163,7 +163,9 @@ def _trunk_fingerprint(name: str, modality: str, trainable_layers: int, view_dep
 def source_fingerprint() -> str:
     """SHA-256 over the source of every room that decides a run's result."""
     package = Path(__file__).parent
-    files = [package / f"{room}.py" for room in ("config", "batches", "model", "runs", "evaluation", "training")]
+    files = [
+        package / f"{room}.py" for room in ("config", "batches", "fusion", "model", "runs", "evaluation", "training")
+    ]
     for room in ("corpora", "encoders", "objectives", "metrics"):
         files += sorted((package / room).glob("*.py"))
     digest = hashlib.sha256()

@@ -188,7 +188,8 @@ def _fit(
         _check_finite(means, epoch)
 
         dev_loss, scores = _development(model, dev_features, dev)
-        row = {"epoch": epoch, **means, "dev_loss": dev_loss, "dev_UA": scores["UA"], "dev_WA": scores["WA"]}
+        row: dict[str, Any] = {"epoch": epoch, **means, "dev_loss": dev_loss}
+        row |= {f"dev_{name}": scores[name] for name in ("UA", "WA", "EER") if name in scores}
         row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
         rows.append(row)
         epochs.set_postfix_str(f"loss {means['train_loss']:.3f}, dev UA {scores['UA']:.3f}")

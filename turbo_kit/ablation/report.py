@@ -74,7 +74,7 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True) ->
 
 
 def recompute_snippet(rows: Sequence[Row]) -> str:
-    """Five lines of pandas that give the table's UA and WA again; to be run in the folder that holds the run folders."""
+    """Five lines of pandas that give the table's UA and WA again, in the folder that holds the run folders."""
     keys = ["objective", *rows[0].differs]
     beyond = {"source", "encoders"} & set(keys)
     file, facts = ("result.json", '(facts | facts["config"])') if beyond else ("config.json", "facts")
