@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.ablation.sections import Table, report_sections
-from turbo_kit.ablation.summary import BASELINE, Row, summary_rows, summary_table
+from turbo_kit.ablation.summary import BASELINE, Row, idle_knobs, summary_rows, summary_table
 from turbo_kit.ablation.wording import findings, format_table, gain, interval, percent, records, span
 from turbo_kit.config import InputError
 from turbo_kit.figures import run_classes
@@ -127,12 +127,15 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     weights = (f"{m} {digest[:12]}" for result in results for m, digest in result["encoders"].items())
     versions = (f"{name} {version}" for result in results for name, version in result["versions"].items())
     seconds = [result["timings"]["training_seconds"] for result in results]
+    with_pairs = [row for row in rows if "contrastive_weight" not in idle_knobs(row)]
+    pair_weights = (f"{row.objective} {row.runs[0].config.contrastive_weight:g}" for row in with_pairs)
     return [
         ("Corpus", each(config.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),
         ("Clips: train / dev / test", each(sizes)),
         ("Encoders", each(encoders)),
         ("Digests of their weights", each(weights)),
+        ("Contrastive weight", each(pair_weights) or "no pairs"),
         ("Runs", f"{len(runs)}, in {len(rows)} row{'s' * (len(rows) > 1)}"),
         ("Folds", span([config.fold for config in configs])),
         ("Seeds", span([config.seed for config in configs])),

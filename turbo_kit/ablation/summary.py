@@ -153,12 +153,12 @@ def _baselines(row: Row, rows: Sequence[Row]) -> list[Row]:
     found = []
     for other in rows:
         differs = {key for key, value in row.differs.items() if value != other.differs[key]}
-        if other.objective == BASELINE and differs <= set(_idle(other)):
+        if other.objective == BASELINE and differs <= set(idle_knobs(other)):
             found.append((len(differs), other))
     return [other for _, other in sorted(found, key=lambda pair: pair[0])]
 
 
-def _idle(row: Row) -> tuple[str, ...]:
+def idle_knobs(row: Row) -> tuple[str, ...]:
     """The knobs that change nothing in this row."""
     preset = PRESETS.get(row.objective)
     pairs = preset is None or "pairs" in preset.options or any(run.config.pair_weights for run in row.runs)
@@ -174,9 +174,15 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    """The objective, and what differs; knobs that change nothing only where two rows would be called the same."""
-    short = [_name(row, _idle(row)) for row in rows]
-    return [_name(row, ()) if short.count(name) > 1 else name for name, row in zip(short, rows, strict=True)]
+    """The objective, and what differs; knobs that change nothing only where two rows would be called the same.
+
+    The weight of the pairs as a whole is each objective's own affair, and is named where one objective has several.
+    """
+    short = [_name(row, (*idle_knobs(row), "contrastive_weight")) for row in rows]
+    fuller = [
+        _name(row, idle_knobs(row)) if short.count(name) > 1 else name for name, row in zip(short, rows, strict=True)
+    ]
+    return [_name(row, ()) if fuller.count(name) > 1 else name for name, row in zip(fuller, rows, strict=True)]
 
 
 def _name(row: Row, silent: Sequence[str]) -> str:
