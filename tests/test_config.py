@@ -27,6 +27,8 @@ def test_a_misspelt_parameter_is_an_error_with_the_nearest_name() -> None:
         ({"pair_weights": {"a1-t1": "much"}}, r"pair_weights\['a1-t1'\]"),
         ({"pair_weights": ["a1-t1"]}, "expected a dict"),
         ({"view_depth": "all"}, "expected a whole number or None"),
+        ({"head_width": 100}, "head_width = 100: it must be a multiple of 32"),
+        ({"head_layers": 0}, "must be at least 1"),
         ({"label_fraction": 0}, "nothing to learn from"),
         ({"audio": "none", "text": "none"}, "at least one modality"),
         ({"text": "none", "fusion": "gated"}, "two modalities"),

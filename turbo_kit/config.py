@@ -45,7 +45,7 @@ class RunConfig:
     view_depth: int | None = None
     """Of the trainable layers, how many on top run once for each pass; None = all of them."""
     head_width: int = 128
-    """Width of the light head that stands on a frozen encoder."""
+    """Width of the light head that stands on a frozen encoder; a multiple of 32."""
     head_layers: int = 1
     """Transformer layers in the light head."""
     audio_dropout: float = 0.1
@@ -60,7 +60,7 @@ class RunConfig:
     """How often a clip's audio or text is hidden from the classifier; above 0 the model can do without one."""
 
     objective: str = "turbo"
-    """Preset on the pair board: ce, ce-2pass, r-drop, simcse, clip, in-modal, cross-modal, turbo."""
+    """Preset: ce, ce-2pass, r-drop, simcse, simcse-audio, clip, in-modal, cross-modal or turbo."""
     contrastive_weight: float = 0.1
     """Weight of the contrastive terms as a whole, beside the cross-entropy (the paper's lambda)."""
     temperature: float | Literal["learned"] = 0.05
@@ -121,6 +121,8 @@ class RunConfig:
             if isinstance(value, int | float) and not low <= value <= high:
                 limit = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
                 raise InputError(f"{name} = {value} is out of range: it must be {limit}.")
+        if self.head_width % 32:
+            raise InputError(f"head_width = {self.head_width}: it must be a multiple of 32, such as 128.")
         if self.temperature == 0:
             raise InputError("temperature = 0: it must be above 0, such as 0.05.")
         if self.label_fraction == 0:
@@ -181,8 +183,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "trainable_layers": (-1, math.inf),
     "view_depth": (0, math.inf),
-    "head_width": (4, math.inf),
-    "head_layers": (0, math.inf),
+    "head_width": (32, math.inf),
+    "head_layers": (1, math.inf),
     "audio_dropout": (0, 0.95),
     "text_dropout": (0, 0.95),
     "projection": (0, math.inf),

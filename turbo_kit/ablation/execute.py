@@ -94,7 +94,8 @@ def _execute(config: RunConfig, run: Run, out: Path) -> None:
             )
     except papermill.PapermillExecutionError as error:
         if error.ename == InputError.__name__:
-            shutil.rmtree(run.folder)
+            if not run.trained:
+                shutil.rmtree(run.folder)
             raise InputError(error.evalue) from None
         raise RuntimeError(f"{error.ename}: {error.evalue} (all of it stands in {run.folder / NOTEBOOK})") from None
     if not run.done:
