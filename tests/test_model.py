@@ -96,7 +96,8 @@ def test_the_card_tells_data_metrics_limits_and_ethics(trained):
     card = (trained.folder / "checkpoint" / "README.md").read_text()
     for section in ("## Data", "## Metrics", "## Limits", "## Ethics"):
         assert section in card
-    assert f"| dev UA | {trained.result['metrics']['dev']['UA']:.3f} |" in card
+    for split in ("dev", "test"):
+        assert f"| {split} UA | {trained.result['metrics'][split]['UA']:.3f} |" in card
     assert "Either modality may be missing" in card
     assert "high, low, middle" in card
 

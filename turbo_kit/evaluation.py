@@ -57,16 +57,19 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
                 )
     started = time.perf_counter()
     model = on_device(run.model(), run.config.device)
-    outcome = inspect(model, clip_features(model, test, progress=progress), test, run.config.seed)
+    features = clip_features(model, test, progress=progress)
+    table, arrays, scores = inspect(model, features, test, run.config.seed)
     result = run.result
-    result["metrics"]["test"] = outcome[2]
+    result["metrics"]["test"] = scores
     result["timings"]["evaluation_seconds"] = time.perf_counter() - started
     result["status"] = "done"
-    write_outputs(run, {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": outcome[:2]})
+    model.about["scores"] = {**model.about.get("scores", {}), **card_scores("test", scores)}
+    write_atomically(run.folder / "checkpoint", model.save_pretrained)  # its card now tells the test scores
+    write_outputs(run, {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": (table, arrays)})
     write_json(run.folder / "fold.json", {**fold, "test": part})
     write_json(run.folder / "result.json", result)
     write_atomically(run.folder / "DONE", lambda partial: partial.write_text("done\n"))
-    return outcome[2]
+    return scores
 
 
 def on_device(model: TurboModel, device: str) -> TurboModel:
@@ -161,6 +164,11 @@ def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) 
         outputs = model_outputs(model, features, passes=2)
         model.eval()
     return {modality: outputs[f"pooled.{modality}"] for modality in model.modalities}
+
+
+def card_scores(split: str, scores: Mapping[str, Any]) -> dict[str, str]:
+    """The scores that a model card shows, by name."""
+    return {f"{split} {n}": f"{scores[n]:.3f}" for n in ("UA", "WA", "macro_F1") if scores[n] is not None}
 
 
 def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]]") -> None:

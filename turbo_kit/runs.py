@@ -56,7 +56,7 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether the training came to its end."""
-        return (self.folder / "result.json").is_file()
+        return (self.folder / "result.json").is_file() and (self.folder / "checkpoint").is_dir()
 
     @property
     def done(self) -> bool:

@@ -19,7 +19,15 @@ from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features
-from turbo_kit.evaluation import clip_features, clip_lengths, inspect, model_outputs, padded_batch, write_outputs
+from turbo_kit.evaluation import (
+    card_scores,
+    clip_features,
+    clip_lengths,
+    inspect,
+    model_outputs,
+    padded_batch,
+    write_outputs,
+)
 from turbo_kit.metrics import classification_scores, selection_score
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
@@ -77,7 +85,7 @@ def train(
     trained = time.perf_counter()
 
     table, arrays, scores = inspect(model, dev_features, dev, config.seed)
-    model.about = _facts(config, train, {f"dev {name}": scores[name] for name in ("UA", "WA", "macro_F1")})
+    model.about = _facts(config, train, card_scores("dev", scores))
     result = {
         "status": "trained",
         "config": config.to_dict(),
@@ -298,14 +306,14 @@ def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def _facts(config: RunConfig, train: Corpus, scores: dict[str, Any]) -> dict[str, Any]:
+def _facts(config: RunConfig, train: Corpus, scores: dict[str, str]) -> dict[str, Any]:
     """What the model card says of where a model comes from."""
     encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items() if name != ABSENT)
     return {
         "objective": config.objective,
         "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.fold}. {train.about} "
         f"Encoders: {encoders}.",
-        "scores": {name: f"{value:.3f}" for name, value in scores.items() if value is not None},
+        "scores": scores,
     }
 
 
