@@ -195,11 +195,12 @@ def _ablate(configs: Sequence[RunConfig], out: Path) -> None:
 
 
 def _report(folder: Path, out: Path | None = None) -> None:
-    from turbo_kit.ablation.report import format_table, summary_table, write_report
-    from turbo_kit.runs import finished_runs
+    import pandas as pd
+
+    from turbo_kit.ablation.report import format_table, write_report
 
     page = write_report(folder, out)
-    _say("\n" + format_table(summary_table(finished_runs(folder))) + "\n")
+    _say("\n" + format_table(pd.read_csv(page.with_suffix(".csv"))) + "\n")
     _say(f"report: {page}")
 
 

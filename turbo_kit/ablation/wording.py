@@ -109,8 +109,8 @@ def gain(values: Mapping[str, Any]) -> str:
     """The difference to the baseline in points, with its interval; empty where there is none."""
     if np.isnan(values["difference"]):
         return ""
-    found = interval(values, "difference", "+.1f")
-    return f"{100 * values['difference']:+.1f} {found if found != '–' else ''}".rstrip()
+    points = f"{100 * values['difference']:+.1f}"
+    return points if np.isnan(values["difference_low"]) else f"{points} {interval(values, 'difference', '+.1f')}"
 
 
 def span(values: Sequence[int]) -> str:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from turbo_kit.batches import SAMPLE_RATE
 from turbo_kit.config import InputError
 from turbo_kit.encoders.base import Backbone
-
-SAMPLE_RATE = 16_000
 
 
 class AudioBackbone(Backbone):

@@ -110,15 +110,21 @@ def corpus_sentences() -> list[str]:
     return [json.loads(line)["text"] for path in manifests for line in path.read_text("utf-8").splitlines() if line]
 
 
-def main() -> None:
-    """Read the two source folders from the command line and write demo-audio and demo-text beside this file."""
+def source_parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line that names the two source folders; transformers is told to be quiet about what is left out."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # the decoder and the pooler, which are left out, are not news
     logging.disable_progress_bar()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("whisper", type=Path)
     parser.add_argument("minilm", type=Path)
+    return parser
+
+
+def main() -> None:
+    """Read the two source folders from the command line and write demo-audio and demo-text beside this file."""
+    parser = source_parser(__doc__)
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--audio-layers", type=int, default=AUDIO_LAYERS)
     parser.add_argument("--text-layers", type=int, default=TEXT_LAYERS)

@@ -10,7 +10,6 @@ test group is not used. The table only chooses between encoders: none of its num
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from cut import AUDIO_LAYERS, TEXT_LAYERS, TOKENS, cut_audio, cut_text
+from cut import AUDIO_LAYERS, TEXT_LAYERS, TOKENS, cut_audio, cut_text, source_parser
 
 from turbo_kit.encoders import build_encoder
 
@@ -113,13 +112,7 @@ class Table:
 
 def main() -> None:
     """Print the table."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # the decoder and the pooler, which are left out, are not news
-    logging.disable_progress_bar()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("whisper", type=Path)
-    parser.add_argument("minilm", type=Path)
+    parser = source_parser(__doc__)
     parser.add_argument("--manifest", type=Path, default=MANIFEST)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
