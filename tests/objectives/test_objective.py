@@ -2,7 +2,16 @@ import math
 
 import pytest
 import torch
-from objectives_by_loops import cross_entropy_loops, info_nce_loops, r_drop_loops
+from objectives_by_loops import (
+    cross_entropy_loops,
+    cyclic_loops,
+    gram_loops,
+    info_nce_loops,
+    infoloob_loops,
+    r_drop_loops,
+    siglip_loops,
+    supcon_loops,
+)
 
 from turbo_kit.config import InputError
 from turbo_kit.objectives import Objective, cross_modal_pairs, in_modal_pairs
@@ -264,6 +273,146 @@ def test_class_weights_move_with_the_module_and_stay_out_of_its_state():
     assert not objective.state_dict()
 
 
+def test_cyclic_terms_and_supcon_are_weighed_with_the_pairs_and_not_normalised_with_them(views, logits):
+    objective = Objective(
+        {("a1", "t1"): 2.0, ("a1", "a2"): 2.0},
+        cyclic=0.25,
+        supcon=3.0,
+        contrastive_weight=0.1,
+        normalize_pairs=True,
+        temperature=0.3,
+        r_drop_alpha=0.7,
+    )
+    out = objective(views, logits, LABELS)
+
+    rows = {name: views[name].tolist() for name in ALL_VIEWS}
+    in_modal, cross_modal = cyclic_loops(rows["a1"], rows["t1"])
+    expected = {
+        "cyclic_in_modal": in_modal,
+        "cyclic_cross_modal": cross_modal,
+        "supcon": supcon_loops(list(rows.values()), LABELS.tolist(), temperature=0.3),
+    }
+    assert {name: out.terms[name].item() for name in expected} == pytest.approx(expected)
+    assert objective.weights == pytest.approx(
+        {
+            "cross_entropy": 1.0,
+            "r_drop": 0.7,
+            "a1-t1": 0.05,
+            "a1-a2": 0.05,
+            "cyclic_in_modal": 0.025,
+            "cyclic_cross_modal": 0.025,
+            "supcon": 0.3,
+        }
+    )
+    assert list(out.terms) == list(objective.weights)
+    assert out.total.item() == pytest.approx(
+        sum(objective.weights[name] * out.terms[name].item() for name in out.terms)
+    )
+
+
+@pytest.mark.parametrize("options", [{"cyclic": 0.0, "supcon": 0.0}, {"contrastive_weight": 0.0, "supcon": 1.0}])
+def test_terms_of_weight_zero_are_never_computed(logits, monkeypatch, options):
+    def never(*arguments, **settings):
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("turbo_kit.objectives.objective.cyclic_consistency", never)
+    monkeypatch.setattr("turbo_kit.objectives.objective.supcon", never)
+    objective = Objective(passes=2, temperature="learned", pair_loss="siglip", **options)
+    assert list(objective({}, logits, LABELS).terms) == ["cross_entropy"]
+    assert (objective.modalities, objective.views, list(objective.parameters())) == ((), (), [])
+
+
+@pytest.mark.parametrize(
+    ("options", "passes", "views"),
+    [
+        ({"cyclic": 0.25}, 1, "a1 t1"),
+        ({"supcon": 1.0}, 1, "a1 t1"),
+        ({"supcon": 1.0, "passes": 2}, 2, "a1 a2 t1 t2"),
+        ({"supcon": 1.0, "r_drop_alpha": 1.0}, 2, "a1 a2 t1 t2"),
+        ({"supcon": 1.0, "pairs": {("v1", "v2"): 1.0}}, 2, "a1 a2 t1 t2 v1 v2"),
+        ({"cyclic": 0.25, "pairs": {("t1", "t2"): 1.0}}, 2, "a1 t1 t2"),
+    ],
+)
+def test_the_terms_decide_which_views_and_passes_are_needed(options, passes, views):
+    objective = Objective(**options)
+    assert (objective.passes, " ".join(map(str, objective.views))) == (passes, views)
+    assert objective.modalities == tuple(sorted({view[0] for view in views.split()}))
+
+
+def test_the_terms_beside_the_pairs_leave_out_what_is_absent_and_excluded(views):
+    has_text = torch.tensor([True, False, True, True, False, True])
+    has_audio = torch.tensor([True, True, True, False, True, True])
+    objective = Objective(cyclic=1.0, supcon=1.0, passes=2, temperature=0.3, exclude="transcript", cross_entropy="none")
+    with torch.no_grad():
+        for name in ("t1", "t2"):
+            views[name][~has_text] = float("nan")
+    out = objective(views, labels=LABELS, same=SAME, present={"t": has_text, "a": has_audio})
+
+    rows = {name: views[name].tolist() for name in ALL_VIEWS}
+    both = (has_text & has_audio).tolist()
+    assert [out.terms["cyclic_in_modal"].item(), out.terms["cyclic_cross_modal"].item()] == pytest.approx(
+        cyclic_loops(rows["a1"], rows["t1"], present=both)
+    )
+    present = [has_audio.tolist()] * 2 + [has_text.tolist()] * 2
+    assert out.terms["supcon"].item() == pytest.approx(
+        supcon_loops(list(rows.values()), LABELS.tolist(), temperature=0.3, groups=SAME.tolist(), present=present)
+    )
+
+
+def test_the_gradient_of_the_terms_beside_the_pairs_is_right(views, logits):
+    objective = Objective(
+        PAIR, pair_loss="siglip", cyclic=0.5, supcon=0.5, temperature="learned", exclude="label", passes=2
+    ).double()
+
+    def total(logits, *tensors):
+        return objective(dict(zip(ALL_VIEWS, tensors, strict=True)), logits, LABELS).total
+
+    assert torch.autograd.gradcheck(total, (logits, *(views[name] for name in ALL_VIEWS)))
+
+
+@pytest.mark.parametrize(
+    ("pair_loss", "loops"), [("info_nce", info_nce_loops), ("infoloob", infoloob_loops), ("gram", gram_loops)]
+)
+def test_the_pair_loss_is_the_one_asked_for(views, pair_loss, loops):
+    switches = {"temperature": 0.3, "direction": "one", "negatives": "both"}
+    out = Objective(PAIR, pair_loss=pair_loss, cross_entropy="none", **switches)(views)
+    assert out.total.item() == pytest.approx(loops(views["a1"].tolist(), views["t1"].tolist(), **switches))
+
+
+@pytest.mark.parametrize("temperature", [0.2, "learned"])
+def test_siglip_starts_as_in_the_paper_and_its_parameters_take_gradients(views, temperature):
+    objective = Objective(PAIR, pair_loss="siglip", temperature=temperature, cross_entropy="none")
+    out = objective(views)
+    out.total.backward()
+
+    a1, t1 = views["a1"].tolist(), views["t1"].tolist()
+    fixed = 0.1 if temperature == "learned" else temperature
+    assert out.total.item() == pytest.approx(siglip_loops(a1, t1, -10.0, temperature=fixed), rel=1e-6)
+    slope = [siglip_loops(a1, t1, -10.0 + step, temperature=fixed) for step in (-1e-5, 1e-5)]
+    assert objective.logit_bias.grad.item() == pytest.approx((slope[1] - slope[0]) / 2e-5, rel=1e-4)
+    if temperature == "learned":
+        assert objective.logit_scale.item() == pytest.approx(math.log(10))
+        slope = [siglip_loops(a1, t1, -10.0, temperature=0.1 / math.exp(step)) for step in (-1e-5, 1e-5)]
+        assert objective.logit_scale.grad.item() == pytest.approx((slope[1] - slope[0]) / 2e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({"cyclic": 1.0, "temperature": "learned"}, []),
+        ({"supcon": 1.0, "temperature": "learned"}, ["logit_scale"]),
+        ({"supcon": 1.0, "pair_loss": "siglip"}, []),
+        ({"pairs": PAIR, "pair_loss": "siglip"}, ["logit_bias"]),
+        ({"pairs": PAIR, "pair_loss": "gram", "temperature": "learned"}, ["logit_scale"]),
+    ],
+)
+def test_only_what_is_used_is_a_parameter(views, options, parameters):
+    objective = Objective(**options, cross_entropy="none")
+    objective(views, labels=LABELS).total.backward()
+    assert [name for name, _ in objective.named_parameters()] == parameters
+    assert all(parameter.grad is not None for parameter in objective.parameters())
+
+
 def test_it_prints_as_the_sum_that_it_is():
     assert str(Objective(PAIR, contrastive_weight=0.1)) == "Objective(1 cross_entropy + 0.1 a1-t1)"
 
@@ -277,6 +426,10 @@ def test_it_prints_as_the_sum_that_it_is():
         ({"contrastive_weight": -1}, "contrastive_weight is -1: expected a finite number"),
         ({"contrastive_weight": float("nan")}, "contrastive_weight is nan"),
         ({"r_drop_alpha": -0.5}, "r_drop_alpha is -0.5"),
+        ({"cyclic": -0.5}, "cyclic is -0.5: expected a finite number"),
+        ({"supcon": float("nan")}, "supcon is nan"),
+        ({"supcon": 1.0, "contrastive_weight": 0, "cross_entropy": "none"}, "the objective is empty"),
+        ({"pair_loss": "infonce"}, "unknown pair_loss 'infonce': did you mean 'info_nce'"),
         ({"pairs": {("a1", "a1"): 1.0}}, "pairs a view with itself"),
         ({"temperature": 0}, "temperature is 0: expected a finite number above 0"),
         (
@@ -319,6 +472,8 @@ def test_a_wrong_setting_is_an_error_that_names_it(options, message):
         ({"class_weights": torch.ones(4)}, {}, r"class_weights must be \(3,\)"),
         ({"exclude": "transcript"}, {}, "exclude='transcript' needs same"),
         ({"exclude": "label", "cross_entropy": "none"}, {"labels": None}, "exclude='label' needs labels"),
+        ({"supcon": 1.0}, {"t1": None}, "unknown view 't1'.* Known: a1"),
+        ({"supcon": 1.0, "cross_entropy": "none"}, {"labels": None}, "labels missing: SupCon needs them"),
         ({"exclude": "transcript"}, {"same": (6,)}, r"transcripts or labels\) must be \(6,\) integers, found .*32"),
     ],
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from turbo_kit.config import InputError
-from turbo_kit.objectives.info_nce import masked_mean
+from turbo_kit.objectives.similarity import masked_mean
 
 UNLABELLED = -100
 """The label of a clip that has none."""

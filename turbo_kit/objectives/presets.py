@@ -52,20 +52,63 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             source="SimCSE, arXiv 2104.08821, eq. 4, carried over to audio",
             options={"passes": 2, "pairs": {("a1", "a2"): 1.0}, "direction": "one"},
         ),
-        "clip": Preset(
-            about="ce + symmetric InfoNCE between audio and text, one pass (CLIP's own temperature is 'learned')",
-            source="CLIP, arXiv 2103.00020, fig. 3, here beside cross-entropy",
-            options={"pairs": cross_modal_pairs(passes=1)},
+        "mcse": Preset(
+            about="simcse + audio as a third view: InfoNCE from t1 and from t2 to a1, 0.025 each",
+            source="MCSE, arXiv 2204.10931, with lambda 0.05, halved; audio in the place of images",
+            options={
+                "passes": 2,
+                "pairs": {("t1", "t2"): 1.0, ("t1", "a1"): 0.025, ("t2", "a1"): 0.025},
+                "direction": "one",
+            },
         ),
         "in-modal": Preset(
             about="ce-2pass + InfoNCE inside each modality: a1-a2 and t1-t2",
             source="the in-modal half of Turbo, arXiv 2409.09282",
             options={"passes": 2, "pairs": in_modal_pairs()},
         ),
+        "clip": Preset(
+            about="ce + symmetric InfoNCE between audio and text, one pass (CLIP's own temperature is 'learned')",
+            source="CLIP, arXiv 2103.00020, fig. 3, here beside cross-entropy",
+            options={"pairs": cross_modal_pairs(passes=1)},
+        ),
+        "cyclip": Preset(
+            about="clip + 0.25 x in-modal + 0.25 x cross-modal cyclic consistency",
+            source="CyCLIP, arXiv 2205.14459, here beside cross-entropy",
+            options={"pairs": cross_modal_pairs(passes=1), "cyclic": 0.25},
+        ),
+        "siglip": Preset(
+            about="ce + sigmoid loss between audio and text, one pass, temperature and bias learned",
+            source="SigLIP, arXiv 2303.15343, here beside cross-entropy",
+            options={"pairs": cross_modal_pairs(passes=1), "pair_loss": "siglip", "temperature": "learned"},
+        ),
+        "infoloob": Preset(
+            about="clip with the positive left out of the denominator",
+            source="InfoLOOB of arXiv 2110.11316 alone, without CLOOB's Hopfield retrieval",
+            options={"pairs": cross_modal_pairs(passes=1), "pair_loss": "infoloob"},
+        ),
+        "gram": Preset(
+            about="clip with the volume that audio and text span in the place of their cosine",
+            source="GRAM, arXiv 2412.11959, of two modalities, here beside cross-entropy",
+            options={"pairs": cross_modal_pairs(passes=1), "pair_loss": "gram"},
+        ),
         "cross-modal": Preset(
             about="ce-2pass + InfoNCE across modalities: a1-t1, a1-t2, a2-t1 and a2-t2",
             source="the cross-modal half of Turbo, arXiv 2409.09282",
             options={"passes": 2, "pairs": cross_modal_pairs()},
+        ),
+        "cross+self": Preset(
+            about="ce-2pass + NT-Xent of a1-t1, and half of it for a1-a2 and for t1-t2",
+            source="the baseline Cross+Self of CoMM, arXiv 2409.07402, with s = 1; dropout masks as the views",
+            options={
+                "passes": 2,
+                "pairs": {("a1", "t1"): 1.0, ("a1", "a2"): 0.5, ("t1", "t2"): 0.5},
+                "negatives": "both",
+            },
+        ),
+        "supcon": Preset(
+            about="ce-2pass + SupCon over a1, a2, t1, t2: all views of one label belong together (temperature 0.07)",
+            source="SupCon, arXiv 2004.11362, eq. 2, carried over to two modalities",
+            options={"passes": 2, "supcon": 1.0, "temperature": 0.07},
         ),
         "turbo": Preset(
             about="ce-2pass + InfoNCE of all six pairs of a1, a2, t1, t2",
