@@ -167,6 +167,19 @@ def test_learning_rates_and_decay_follow_what_a_parameter_is(fold):
     assert rates[-1] < 1e-6
 
 
+def test_a_model_that_can_do_without_a_modality_is_tested_so(quick, fold, tmp_path):
+    run = train(quick(modality_dropout=0.4, epochs=8), fold.train, fold.dev, tmp_path)
+    evaluate(run, fold.test)
+    tables = {name: run.predictions(name) for name in ("test", "test without audio", "test without text")}
+    for name, table in tables.items():
+        assert table["id"].tolist() == [u.id for u in fold.test.utterances]
+        score = (table["predicted"] == table["label"]).mean()
+        assert run.result["metrics"][name]["WA"] == pytest.approx(score)
+    model, texts = run.model(), [u.text for u in fold.test.utterances]
+    np.testing.assert_allclose(tables["test without audio"]["p_high"], model.predict(texts=texts)["p_high"], atol=1e-5)
+    assert not np.allclose(tables["test without text"]["p_high"], tables["test"]["p_high"], atol=1e-3)
+
+
 def test_labels_are_hidden_from_the_classifier_by_class(fold):
     labels = _visible_labels(fold.train, RunConfig(label_fraction=0.25))
     kept = [label for label in labels if label != UNLABELLED]

@@ -60,11 +60,12 @@ class RunConfig:
     """How often a clip's audio or text is hidden from the classifier; above 0 the model can do without one."""
 
     objective: str = "turbo"
-    """Preset: ce, ce-2pass, r-drop, simcse, simcse-audio, clip, in-modal, cross-modal or turbo."""
+    """Preset: ce, ce-2pass, r-drop, simcse, simcse-audio, mcse, in-modal, clip, cyclip, siglip, infoloob, gram,
+    cross-modal, cross+self, supcon or turbo."""
     contrastive_weight: float = 0.1
     """Weight of the contrastive terms as a whole, beside the cross-entropy (the paper's lambda)."""
-    temperature: float | Literal["learned"] = 0.05
-    """Temperature of the contrastive terms."""
+    temperature: float | Literal["learned"] | None = None
+    """Temperature of the contrastive terms; None = as the preset has it (0.05)."""
     similarity: Literal["cosine", "dot"] | None = None
     """How two views are compared; None = as the preset has it (cosine)."""
     direction: Literal["symmetric", "one"] | None = None
@@ -110,6 +111,9 @@ class RunConfig:
     """Arithmetic: auto = bf16-mixed on CUDA, 32-true elsewhere."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
+    searched: dict[str, list[int | float]] = field(default_factory=dict)
+    """Knobs that an ablation chooses by development data, from these values, with the seed given among them:
+    {"contrastive_weight": [0.05, 0.1], "seed": [100]}."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -135,6 +139,25 @@ class RunConfig:
                 "leave them at 'concat' and 0."
             )
 
+        if self.searched:
+            self._check_search()
+
+    def _check_search(self) -> None:
+        seeds = self.searched.get("seed", [])
+        if len(seeds) != 1 or seeds[0] == self.seed:
+            raise InputError(
+                f"searched has seed = {seeds}: name the one seed of the search runs, another one than the run's own "
+                f'({self.seed}), such as "seed": [100].'
+            )
+        if len(self.searched) == 1:
+            raise InputError('searched has no knob to choose: add one, such as "contrastive_weight": [0.05, 0.1].')
+        values = self.to_dict() | {"searched": {}}
+        for name, choices in self.searched.items():
+            if not choices:
+                raise InputError(f"searched[{name!r}] is empty: give at least one value.")
+            for value in choices:
+                self.from_dict(values | {name: value})
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Builds a config from names and values; a name that is no knob is an error with the nearest right one."""
@@ -145,7 +168,7 @@ class RunConfig:
         return cls(**values)
 
     @classmethod
-    def from_notebook(cls, variables: Mapping[str, Any], other: Iterable[str] = ("out",)) -> Self:
+    def from_notebook(cls, variables: Mapping[str, Any], other: Iterable[str] = ("out", "test")) -> Self:
         """Builds a config from the `parameters` cell of a notebook.
 
         Args:
@@ -223,8 +246,13 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         raise InputError(f"{name} = {value!r}: expected {expected}.")
     if origin is dict:
         if isinstance(value, Mapping):
-            return {_checked(name, key, str): _checked(f"{name}[{key!r}]", item, float) for key, item in value.items()}
-        raise InputError(f"{name} = {value!r}: expected a dict such as {{'a1-t1': 0.5}}.")
+            of = choices[1]
+            return {_checked(name, key, str): _checked(f"{name}[{key!r}]", item, of) for key, item in value.items()}
+        raise InputError(f"{name} = {value!r}: expected names and values, such as {{'a1-t1': 0.5}}.")
+    if origin is list:
+        if isinstance(value, list | tuple):
+            return [_checked(f"{name}[{place}]", item, choices[0]) for place, item in enumerate(value)]
+        raise InputError(f"{name} = {value!r}: expected a list of numbers, such as [0.1, 0.5].")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     wrong_bool = isinstance(value, bool) and hint is not bool

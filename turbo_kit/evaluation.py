@@ -37,6 +37,8 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
 
     Returns:
         The test scores: WA, UA, macro_F1, recall, confusion, retrieval, geometry (EER and ROC_AUC for two classes).
+        A model that can do without a modality (`modality_dropout` above 0) is also tested without audio and without
+        text: see `run.result["metrics"]` and `run.predictions`.
         A run that was evaluated before gives the same scores again without predicting anything.
 
     Raises:
@@ -60,12 +62,14 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     features = clip_features(model, test, progress=progress)
     table, arrays, scores = inspect(model, features, test, run.config.seed)
     result = run.result
-    result["metrics"]["test"] = scores
+    missing = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
+    result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in missing.items()}
     result["timings"]["evaluation_seconds"] = time.perf_counter() - started
     result["status"] = "done"
     model.about["scores"] = {**model.about.get("scores", {}), **card_scores("test", scores)}
     write_atomically(run.folder / "checkpoint", model.save_pretrained)  # its card now tells the test scores
-    write_outputs(run, {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": (table, arrays)})
+    parts = {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": (table, arrays)}
+    write_outputs(run, parts | {name: (predicted, {}) for name, (predicted, _) in missing.items()})
     write_json(run.folder / "fold.json", {**fold, "test": part})
     write_json(run.folder / "result.json", result)
     write_atomically(run.folder / "DONE", lambda partial: partial.write_text("done\n"))
@@ -103,9 +107,15 @@ def padded_batch(
 
 @torch.inference_mode()
 def model_outputs(
-    model: TurboModel, features: Mapping[str, Features], passes: int = 1
+    model: TurboModel, features: Mapping[str, Features], passes: int = 1, missing: str | None = None
 ) -> "dict[str, NDArray[np.float32]]":
     """Runs all clips through the heads in the model's present mode (training mode: with dropout).
+
+    Args:
+        model: the model.
+        features: what its trunks gave for the N clips.
+        passes: how many views of each clip.
+        missing: a modality that the classifier has to do without.
 
     Returns:
         `logits` (passes, N, C), `pooled.<modality>` (passes, N, D) and `view.<view>` (N, projection), in the order of
@@ -114,7 +124,8 @@ def model_outputs(
     device = model.classifier.weight.device
     order, parts = [], []
     for indices in ordered_batches(clip_lengths(features), INFERENCE_BATCH):
-        output = model(padded_batch(features, indices, device), passes)
+        absent = {missing: torch.ones(len(indices), dtype=torch.bool, device=device)} if missing else None
+        output = model(padded_batch(features, indices, device), passes, absent)
         named: dict[str, Tensor] = {"logits": output.logits}
         named |= {f"pooled.{modality}": pooled for modality, pooled in output.pooled.items()}
         named |= {f"view.{name}": view[None] for name, view in output.views.items()}
@@ -134,25 +145,36 @@ def inspect(model: TurboModel, features: Mapping[str, Features], corpus: Corpus,
         corpus: the clips.
         seed: of the two dropout passes whose distance is in-modal alignment.
     """
-    import pandas as pd
-
     model.eval()
     outputs = model_outputs(model, features)
-    probabilities = torch.from_numpy(outputs["logits"][0]).softmax(dim=-1).numpy()
-    table = pd.DataFrame(
-        {name: [getattr(u, name) for u in corpus.utterances] for name in ("id", "speaker", "text", "label")}
-    )
-    table["predicted"] = [corpus.classes[i] for i in probabilities.argmax(axis=1)]
-    table[[f"p_{name}" for name in corpus.classes]] = probabilities
-
+    table, scores = _predicted(outputs["logits"][0], corpus)
     pooled = {modality: outputs[f"pooled.{modality}"][0] for modality in model.modalities}
     projected = {modality: outputs[f"view.{modality[0]}1"] for modality in model.modalities}
-    scores = classification_scores(np.array(corpus.labels), probabilities, corpus.classes)
     scores["geometry"] = geometry_scores(pooled, projected, _two_passes(model, features, seed))
     if len(projected) == 2 and len({array.shape[1] for array in projected.values()}) == 1:
         scores["retrieval"] = retrieval_scores(projected["audio"], projected["text"], table["text"].tolist())
     arrays = pooled | {f"{modality}_projected": array for modality, array in projected.items()}
     return table, arrays, scores
+
+
+def _without(
+    model: TurboModel, features: Mapping[str, Features], corpus: Corpus, modality: str
+) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """Predictions and classification scores where one modality is missing from every clip."""
+    return _predicted(model_outputs(model, features, missing=modality)["logits"][0], corpus)
+
+
+def _predicted(logits: "NDArray[np.float32]", corpus: Corpus) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """The table of predictions, one row a clip, and the classification scores, from logits (N, C)."""
+    import pandas as pd
+
+    probabilities = torch.from_numpy(logits).softmax(dim=-1).numpy()
+    table = pd.DataFrame(
+        {name: [getattr(u, name) for u in corpus.utterances] for name in ("id", "speaker", "text", "label")}
+    )
+    table["predicted"] = [corpus.classes[i] for i in probabilities.argmax(axis=1)]
+    table[[f"p_{name}" for name in corpus.classes]] = probabilities
+    return table, classification_scores(np.array(corpus.labels), probabilities, corpus.classes)
 
 
 def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> "dict[str, NDArray[np.float32]]":

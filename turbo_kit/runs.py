@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from turbo_kit.model import TurboModel
 
 NOTEBOOK = "notebook.ipynb"
+ERROR = "error.json"
+"""Of a run that failed: what it failed of."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class Run:
         return (self.folder / "DONE").is_file()
 
     @property
+    def error(self) -> dict[str, str] | None:
+        """Of a run that failed: `error` (its kind), `message` and `when`."""
+        return self._json(ERROR) if (self.folder / ERROR).is_file() and not self.done else None
+
+    @property
     def history(self) -> "pd.DataFrame":
         """One row an epoch: losses, each term, development scores, learning rate, seconds."""
         import pandas as pd
@@ -71,7 +78,10 @@ class Run:
         return pd.read_parquet(self._existing("history.parquet"))
 
     def predictions(self, split: str) -> "pd.DataFrame":
-        """Id, speaker, text, label, predicted label and probabilities of each clip of `dev` or `test`."""
+        """Id, speaker, text, label, predicted label and probabilities of each clip of `dev` or `test`.
+
+        A model that can do without a modality was also tested so: `test without audio`, `test without text`.
+        """
         import pandas as pd
 
         table = pd.read_parquet(self._existing("predictions.parquet"))
@@ -168,6 +178,7 @@ def source_fingerprint() -> str:
     ]
     for room in ("corpora", "encoders", "objectives", "metrics"):
         files += sorted((package / room).glob("*.py"))
+    files.remove(package / "metrics" / "statistics.py")  # compares runs that are finished
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
@@ -202,5 +213,5 @@ def clear(run: Run) -> None:
     for path in run.folder.glob("*") if run.folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != NOTEBOOK:
+        elif path.suffix != ".ipynb":
             path.unlink()

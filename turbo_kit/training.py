@@ -101,6 +101,7 @@ def train(
         },
         "versions": _versions(),
         "device": str(fabric.device),
+        "threads": torch.get_num_threads(),
         "source": source_fingerprint(),
         "encoders": model.fingerprints,
         "parameters": sum(value.numel() for value in model.trained_state().values()),
@@ -126,12 +127,11 @@ def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> O
     Raises:
         InputError: no such objective, or one that needs a modality that the run leaves out.
     """
-    switches = ("similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha")
+    switches = ("temperature", "similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha")
     pair_weights: dict[PairKey, float] = dict(config.pair_weights.items())
     objective = Objective.preset(
         config.objective,
         contrastive_weight=config.contrastive_weight,
-        temperature=config.temperature,
         normalize_pairs=config.normalize_pairs,
         exclude=config.exclude,
         pair_weights=pair_weights,

@@ -23,7 +23,7 @@ def test_it_is_valid_and_stripped(notebook):
 def test_its_parameters_are_the_knobs_of_a_run_at_their_defaults_as_literals(notebook):
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     found = {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
-    assert found.pop("out") == "runs"
+    assert (found.pop("out"), found.pop("test")) == ("runs", True)
     assert found == RunConfig().to_dict()
 
 
