@@ -13,13 +13,6 @@ from tyro.conf import Positional
 
 from turbo_kit.config import InputError, RunConfig, unknown
 
-DEMO_GRID = [
-    {"objective": objective, "contrastive_weight": weight, "normalize_pairs": True}
-    for objective, weight in {"ce-2pass": 0.0, "in-modal": 0.1, "cross-modal": 0.1, "turbo": 1.0}.items()
-]
-"""One fold and seed each. Pair weights sum to 1, so that objectives differ in their pairs and not in their loudness;
-the weight of the pairs as a whole was chosen for each on this fold's development clips, with another seed (README)."""
-
 
 def demo(out: Path = Path("demo-runs")) -> None:
     """Train four objectives on the embedded corpus and compare them (two to three minutes on a laptop).
@@ -27,11 +20,11 @@ def demo(out: Path = Path("demo-runs")) -> None:
     Args:
         out: Folder of the runs and the report.
     """
-    from turbo_kit.ablation.grid import configs_of
+    from turbo_kit.ablation.grid import configs_of, load_grid
 
     _say("Corpus demo-emotion: synthetic speech, 4 classes. Four objectives, one fold and one seed each.")
-    _say("The first run also computes what the frozen encoders make of every clip; later runs read it from a cache.")
-    _ablate(configs_of(DEMO_GRID), out)
+    _say("First of all, what the frozen encoders make of every clip is computed; later runs read it from a cache.")
+    _ablate(configs_of(load_grid("demo")), out)
 
 
 def train(
@@ -58,46 +51,69 @@ def train(
 
 
 def ablate(
-    settings: Positional[tuple[str, ...]] = (),
-    grid: Path | None = None,
+    grid: Positional[tuple[str, ...]] = (),
+    corpus: str | None = None,
+    folds: int | None = None,
+    seeds: int | None = None,
     out: Path = Path("runs"),
     plan: bool = False,
+    workers: int | None = None,
+    threads: int | None = None,
+    engine: Literal["local", "dask"] = "local",
+    scheduler: str | None = None,
+    retry: bool = False,
+    hours: float = 12.0,
+    baseline: str = "ce-2pass",
 ) -> None:
     """Run the training notebook over a grid, then write the report; what is complete already is not repeated.
 
     Args:
-        settings: Parameters and their values, such as objective=ce-2pass,turbo fold=0,1,2,3 seed=0,1,2
-            normalize_pairs=true. Every name and type is checked before the first run.
-        grid: A TOML or JSON file of parameters and values instead (several grids: tables under [[grid]]).
+        grid: A grid that comes with the kit (demo, objectives, pairs, temperature, dropout, label-fraction, modality)
+            or a .toml, .yaml or .json file; then, or instead, parameters and their values, such as
+            objective=ce-2pass,turbo epochs=5. Every name and type is checked before the first run.
+        corpus: Corpus to use instead of the grid's.
+        folds: Use folds 0 to this number less one.
+        seeds: Use seeds 0 to this number less one.
         out: Folder of the runs and the report.
-        plan: Only say what would be run.
+        plan: Only say what would be run, how long it may take and what is done already.
+        workers: Runs at the same time; by default one for each core, or one where there is a GPU.
+        threads: Threads of each run; by default the cores are divided among the workers.
+        engine: local = on this machine; dask = on the workers of a dask scheduler.
+        scheduler: Address of the dask scheduler, such as tcp://127.0.0.1:8786.
+        retry: Run again what failed before.
+        hours: Longest time that one cell of the notebook may take.
+        baseline: Objective that the report compares all others with.
     """
-    from turbo_kit.ablation.grid import configs_of, parse_settings, read_grid
+    from turbo_kit.ablation.grid import configs_of, load_grid, parse_settings, preset_names
+    from turbo_kit.ablation.plan import estimate, settings_of
 
-    if (grid is None) == (not settings):
-        raise InputError("give either settings (objective=ce-2pass,turbo seed=0,1) or --grid FILE.")
-    configs = configs_of(read_grid(grid) if grid else parse_settings(settings))
+    name = grid[0] if grid and "=" not in grid[0] else None
+    if not grid:
+        raise InputError(
+            f"which grid? One of {', '.join(preset_names())}, a file, or objective=ce-2pass,turbo seed=0,1."
+        )
+    settings = parse_settings(grid[1:] if name else grid)
+    given = {"corpus": corpus, "fold": folds and list(range(folds)), "seed": seeds and list(range(seeds))}
+    settings |= {knob: value for knob, value in given.items() if value is not None}
+    configs = configs_of(load_grid(name), settings) if name else configs_of(settings)
     if plan:
-        default = RunConfig().to_dict()
-        for number, config in enumerate(configs, start=1):
-            named = {
-                name: value
-                for name, value in config.to_dict().items()
-                if value != default[name] or name in ("objective", "fold", "seed")
-            }
-            _say(f"[{number}/{len(configs)}] " + " ".join(f"{name}={value}" for name, value in named.items()))
-        return
-    _ablate(configs, out)
+        for line in settings_of(configs):
+            _say(line)
+    _say(estimate(configs, out, workers))
+    if not plan:
+        options = {"workers": workers, "threads": threads, "engine": engine, "scheduler": scheduler}
+        _ablate(configs, out, baseline, **options, retry=retry, hours=hours)
 
 
-def report(folder: Positional[Path] = Path("runs"), out: Path | None = None) -> None:
-    """Write report.html (one file, nothing to download) and report.csv from the complete runs of a folder.
+def report(folder: Positional[Path] = Path("runs"), out: Path | None = None, baseline: str = "ce-2pass") -> None:
+    """Write report.html (one file, nothing to download) and its tables as CSV from the complete runs of a folder.
 
     Args:
         folder: Folder of the runs.
         out: Where the report goes, if not into that folder.
+        baseline: Objective that all others are compared with.
     """
-    _report(folder, out)
+    _report(folder, out, baseline)
 
 
 def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Path("embeddings.parquet")) -> None:
@@ -185,21 +201,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_failed(str(error), 1))
 
 
-def _ablate(configs: Sequence[RunConfig], out: Path) -> None:
+def _ablate(configs: Sequence[RunConfig], out: Path, baseline: str = "ce-2pass", **options: Any) -> None:
     from turbo_kit.ablation.execute import execute
+    from turbo_kit.ablation.plan import duration
 
     started = time.perf_counter()
-    execute(configs, out, report=_say)
-    _say(f"{len(configs)} runs in {time.perf_counter() - started:.0f} s; writing the report ...")
-    _report(out)
+    done = execute(configs, out, report=_say, **options)
+    _say(f"{len(done.runs)} of {len(configs)} runs are complete, after {duration(time.perf_counter() - started)}.")
+    if done.runs:
+        _say("Writing the report ...")
+        _report(out, None, baseline)
+    if len(done.runs) < len(configs):
+        listed = "".join(f"\n  {folder}: {error}" for folder, error in done.failed.items())
+        raise RuntimeError(f"{len(done.failed)} runs failed (--retry runs them again):{listed}")
 
 
-def _report(folder: Path, out: Path | None = None) -> None:
+def _report(folder: Path, out: Path | None, baseline: str) -> None:
     import pandas as pd
 
     from turbo_kit.ablation.report import format_table, write_report
 
-    page = write_report(folder, out)
+    page = write_report(folder, out, baseline=baseline)
     _say("\n" + format_table(pd.read_csv(page.with_suffix(".csv"))) + "\n")
     _say(f"report: {page}")
 

@@ -1,19 +1,33 @@
-"""Runs the training notebook over the configs of a grid with papermill, one after the other."""
+"""Runs the training notebook over the configs of a grid: side by side, resumable, none of it twice."""
 
 import logging
-import shutil
+import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
+from filelock import FileLock
+
+from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, corpus_of, plan
+from turbo_kit.ablation.progress import Ended, Progress, Report
 from turbo_kit.config import InputError, RunConfig
-from turbo_kit.corpora import Corpus, load_corpus
-from turbo_kit.runs import NOTEBOOK, Run, planned_run
+from turbo_kit.runs import ERROR, NOTEBOOK, Run, write_json
 
-Report = Callable[[str], object]
-"""Takes a line of progress."""
+Engine = Literal["local", "dask"]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What became of a grid: its complete runs in the order of the configs, and the error of each that failed."""
+
+    runs: list[Run]
+    failed: dict[str, str]
 
 
 def notebook_path(name: str) -> Path:
@@ -29,74 +43,178 @@ def notebook_path(name: str) -> Path:
     raise InputError(f"notebook {name!r} is missing from this installation: install turbo-kit again.")
 
 
-def execute(configs: Sequence[RunConfig], out: str | Path, report: Report = lambda line: None) -> list[Run]:
-    """Executes `04_train.ipynb` for each config; a run that is complete already is kept as it is.
+def execute(
+    configs: Sequence[RunConfig],
+    out: str | Path,
+    report: Report = lambda line: None,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    engine: Engine = "local",
+    scheduler: str | None = None,
+    retry: bool = False,
+    hours: float = 12.0,
+) -> Executed:
+    """Executes `04_train.ipynb` for each config; what is complete already is kept as it is.
+
+    Where a config has `searched`, its search runs come first, on development data alone, and settle it. A run that
+    fails is recorded in its folder (`error.json`, and the notebook with the error), and the others go on.
 
     Args:
         configs: what `configs_of` made of a grid.
         out: the folder of the run folders, each of which keeps its executed notebook.
-        report: called with one line before and after each run.
-
-    Returns:
-        The complete runs, in the order of the configs.
+        report: called with a line when a run ends.
+        workers: runs at the same time; None = one for each core (one where there is a GPU), or all that a scheduler
+            has.
+        threads: of each run; None = the cores divided among the workers. Results are the same bit for bit only for
+            the same number.
+        engine: `local` = kernels on this machine, or `dask` = on the workers of a scheduler.
+        scheduler: address of the dask scheduler, such as `tcp://host:8786`; its workers must see `out` at the same
+            path.
+        retry: run again what failed before.
+        hours: that one cell of the notebook may take.
 
     Raises:
-        InputError: a corpus, fold, encoder or objective that cannot be used (found before the first run where it can
-            be), or bad input that a run came upon.
-        RuntimeError: a run failed in another way; its notebook, kept in the run folder, holds the error.
+        InputError: a corpus, fold, encoder or objective that cannot be used, a clip that cannot be decoded, or a
+            scheduler that does not answer: all of it found before the first run.
+        RuntimeError: a worker of the scheduler died; what is complete is kept.
     """
     out = Path(out).resolve()
-    runs = [_planned(config, out) for config in configs]
-    for number, (config, run) in enumerate(zip(configs, runs, strict=True), start=1):
-        name = f"[{number}/{len(runs)}] {config.objective}, fold {config.fold}, seed {config.seed}"
-        if run.done:
-            report(f"{name}: there already")
-            continue
-        report(f"{name} ...")
-        started = time.perf_counter()
-        _execute(config, run, out)
-        score = run.result["metrics"]["test"]["UA"]
-        report(f"{name}: test UA {score:.3f}, {time.perf_counter() - started:.0f} s")
-    return runs
+    searches, tasks = plan(configs, out)
+    with _open(engine, scheduler, workers) as pool:
+        share = threads or max(1, cores() // pool.workers if engine == "local" else 1)
+        _compute_features([task.config for task in [*searches, *tasks] if not task.complete])
+        progress = Progress(report, len(searches) + len(configs), pool.workers)
+        for ended in pool.run(searches, share, hours, retry):
+            progress.tell(ended)
+        tasks = plan(configs, out)[1]
+        progress.skip(len(configs) - len(tasks))
+        for ended in pool.run(tasks, share, hours, retry):
+            progress.tell(ended)
+    return Executed([task.run for task in tasks if task.complete], progress.failed)
 
 
-def _planned(config: RunConfig, out: Path) -> Run:
-    from turbo_kit.training import build_objective
+def _compute_features(configs: Sequence[RunConfig]) -> None:
+    """What the frozen trunks give for every clip, once and for all runs: they then only read it."""
+    from turbo_kit.encoders import build_encoder
+    from turbo_kit.encoders.cache import trunk_features
 
-    corpus = _corpus(config.corpus)
-    fold = corpus.fold(config.fold)
-    build_objective(config, fold.train.labels, len(corpus.classes))  # a name that is wrong should not wait for its turn
-    return planned_run(config, fold.train, fold.dev, out)
+    wanted = {
+        (config.corpus, config.max_seconds, name, modality, config.trainable_layers, config.view_depth)
+        for config in configs
+        for modality, name in config.modalities.items()
+    }
+    for corpus, seconds, name, modality, layers, depth in sorted(wanted, key=str):
+        encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=depth)
+        trunk_features(encoder, corpus_of(corpus).utterances, seconds, progress=sys.stderr.isatty())
 
 
-@cache
-def _corpus(name: str) -> Corpus:
-    return load_corpus(name)
+def run_task(task: Task, threads: int, hours: float, retry: bool) -> Ended:
+    """Executes the notebook of one task, unless it is complete or failed before; never raises but for an interrupt.
+
+    Another process that works on the same run, of this grid or another one, is waited for.
+    """
+    folder = task.run.folder
+    try:
+        locks = folder.parent / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{folder.name}.lock"):
+            if task.complete:
+                return Ended(task)
+            if (failed := task.run.error) and not retry:
+                return Ended(task, error=f"{failed['error']}: {failed['message']} (retry it by request)")
+            started = time.perf_counter()
+            _execute(task, threads, hours)
+            return Ended(task, time.perf_counter() - started)
+    except Exception as error:
+        return Ended(task, error=_recorded(task, error))
 
 
-def _execute(config: RunConfig, run: Run, out: Path) -> None:
+def _execute(task: Task, threads: int, hours: float) -> None:
     import papermill
 
-    from turbo_kit.ablation.kernel import LocalKernelManager
+    from turbo_kit.ablation.kernel import kernel_manager
 
-    run.folder.mkdir(parents=True, exist_ok=True)
+    folder = task.run.folder
+    folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # papermill's own deprecations
+        with TemporaryDirectory(prefix="turbo-kit-", ignore_cleanup_errors=True) as sockets:
             papermill.execute_notebook(
                 notebook_path("04_train.ipynb"),
-                run.folder / NOTEBOOK,
-                parameters={**config.to_dict(), "out": str(out)},
+                folder / PARTIAL_NOTEBOOK,
+                parameters={**task.config.to_dict(), "out": str(folder.parent), "test": task.test},
                 kernel_name="python3",
-                kernel_manager_class=LocalKernelManager,
+                kernel_manager_class=kernel_manager(threads, sockets),
+                execution_timeout=round(3600 * hours),
                 progress_bar=False,
             )
-    except papermill.PapermillExecutionError as error:
-        if error.ename == InputError.__name__:
-            if not run.trained:
-                shutil.rmtree(run.folder)
-            raise InputError(error.evalue) from None
-        raise RuntimeError(f"{error.ename}: {error.evalue} (all of it stands in {run.folder / NOTEBOOK})") from None
-    if not run.done:
-        raise RuntimeError(f"{run.folder} was not completed, though its notebook ran to the end: look into {NOTEBOOK}.")
+    finally:
+        if (folder / PARTIAL_NOTEBOOK).exists():
+            (folder / PARTIAL_NOTEBOOK).replace(folder / NOTEBOOK)
+    if not task.complete:
+        raise RuntimeError(f"the notebook ran to its end, and yet the run is not complete: look into {NOTEBOOK}")
+    (folder / ERROR).unlink(missing_ok=True)
+
+
+def _recorded(task: Task, error: Exception) -> str:
+    """What the run failed of, written into its folder, as far as the disk lets it."""
+    kind, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    values = {"error": kind, "message": message, "when": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        write_json(task.run.folder / ERROR, values)
+    except OSError as full:
+        return f"{kind}: {message} (and that could not be recorded: {full})"
+    return f"{kind}: {message}"
+
+
+class _Pool:
+    """Where tasks are run: in kernels of this machine, or on the workers of a dask scheduler."""
+
+    def __init__(self, workers: int, options: dict[str, Any]) -> None:
+        self.workers = workers
+        self._options = options
+
+    def run(self, tasks: Sequence[Task], threads: int, hours: float, retry: bool) -> Iterator[Ended]:
+        """Runs the tasks and gives each back when it has ended."""
+        from joblib import Parallel, delayed, parallel_config
+
+        waiting = [task for task in tasks if not task.complete]
+        yield from (Ended(task) for task in tasks if task.complete)
+        with warnings.catch_warnings(), parallel_config(**self._options):
+            warnings.simplefilter("ignore")  # papermill's own deprecations
+            calls = (delayed(run_task)(task, threads, hours, retry) for task in waiting)
+            yield from Parallel(n_jobs=self.workers, return_as="generator_unordered", batch_size=1)(calls)
+
+
+@contextmanager
+def _open(engine: Engine, scheduler: str | None, workers: int | None) -> Iterator[_Pool]:
+    if engine == "local":
+        if scheduler:
+            raise InputError(f"scheduler {scheduler}: it is used with engine 'dask' alone; set that too.")
+        import torch
+
+        # A thread for each run: what it waits for is its kernel, which is a process of its own.
+        yield _Pool(workers or (1 if torch.cuda.is_available() else cores()), {"backend": "threading"})
+        return
+    if not scheduler:
+        raise InputError("engine 'dask' needs the address of a scheduler, such as tcp://127.0.0.1:8786.")
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise InputError("engine 'dask' needs dask.distributed: pip install 'turbo-kit[dask]'.") from None
+    try:
+        client = Client(scheduler, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no dask scheduler answers at {scheduler} ({error}): start one, or correct it.") from None
+    with client:
+        slots = sum(client.nthreads().values())
+        if not slots:
+            raise InputError(f"the dask scheduler at {scheduler} has no workers: start some.")
+        try:
+            yield _Pool(min(workers or slots, slots), {"backend": "dask", "client": client})
+        except KilledWorker as error:
+            raise RuntimeError(
+                f"a worker of {scheduler} died again and again on one run ({error}); what is complete is kept, and "
+                "the same command goes on from there."
+            ) from None
