@@ -3,8 +3,10 @@ import pytest
 
 from turbo_kit.ablation import execute as execute_module
 from turbo_kit.ablation import report as report_module
-from turbo_kit.ablation.grid import configs_of
-from turbo_kit.cli import DEMO_GRID, main
+from turbo_kit.ablation.execute import Executed
+from turbo_kit.ablation.grid import configs_of, load_grid, preset_names
+from turbo_kit.cli import main
+from turbo_kit.objectives import PRESETS
 from turbo_kit.runs import finished_runs
 
 
@@ -36,7 +38,11 @@ def test_every_command_explains_itself(command, capsys):
         (["train", "--epochs", "0"], "must be at least 1"),
         (["train", "--epochs", "many"], "--epochs"),
         (["train", "--corpus", "demo-emotoin"], "did you mean 'demo-emotion'"),
-        (["ablate"], "give either settings"),
+        (["ablate"], "which grid? One of demo, dropout"),
+        (["ablate", "objectivs"], "did you mean 'objectives'"),
+        (["ablate", "grid.toml"], "cannot be read"),
+        (["ablate", "demo", "--engine", "dask"], "needs the address of a scheduler"),
+        (["ablate", "demo", "--corpus", "demo-emotoin"], "did you mean 'demo-emotion'"),
         (["ablate", "objectiv=turbo"], "did you mean 'objective'"),
         (["report", "nowhere"], "no such folder"),
         (["embed", "nowhere"], "nowhere"),
@@ -80,26 +86,63 @@ def test_a_corpus_is_listed_and_checked(tones, capsys):
     assert "fold 3: train 24, dev 12, test 12 clips, no leak" in capsys.readouterr().out
 
 
-def test_a_plan_runs_nothing(tones, capsys, tmp_path, monkeypatch):
+def test_a_plan_runs_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("ablate", "objective=ce,turbo", "seed=0,1", "--plan") == 0
-    assert "[4/4] fold=0 seed=1 objective=turbo" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "turbo: fold 0; seed 0, 1" in printed
+    assert "4 runs: all to be tested; 0 complete already; about" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_grid_on_board_and_each_can_be_planned(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call("ablate", "--help")
+    told = capsys.readouterr().out
+    for name in preset_names():
+        assert name in told
+        assert call("ablate", name, "--plan", "--folds", "2", "--seeds", "1") == 0
+        printed = capsys.readouterr().out
+        assert "fold 0, 1; seed 0\n" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_objectives_are_compared_on_every_fold_with_every_seed():
+    configs = configs_of(load_grid("objectives"))
+    assert len(configs) == 12 * 19
+    assert {config.objective for config in configs if config.normalize_pairs} == set(PRESETS)
+    for config in configs:
+        assert (config.searched == {}) == (config.objective in ("ce", "ce-2pass"))
+        assert [v for name, v in config.searched.items() if name != "seed"] in ([], [[0.01, 0.05, 0.1, 0.5, 1.0]])
 
 
 def test_the_demo_is_four_objectives_and_a_report(monkeypatch, tmp_path):
     given = {}
-    monkeypatch.setattr(execute_module, "execute", lambda configs, out, report: given.update(configs=configs, out=out))
-    monkeypatch.setattr("turbo_kit.cli._report", lambda folder: given.update(report=folder))
+
+    def execute(configs, out, report):
+        given.update(configs=configs, out=out)
+        return Executed([None] * len(configs), {})
+
+    monkeypatch.setattr(execute_module, "execute", execute)
+    monkeypatch.setattr("turbo_kit.cli._report", lambda folder, out, baseline: given.update(report=folder))
     assert call("demo", "--out", str(tmp_path)) == 0
     assert given["report"] == given["out"] == tmp_path
-    assert given["configs"] == configs_of(DEMO_GRID)
     assert [c.objective for c in given["configs"]] == ["ce-2pass", "in-modal", "cross-modal", "turbo"]
+    assert [c.contrastive_weight for c in given["configs"]] == [0.0, 0.1, 0.1, 1.0]
+
+
+def test_failed_runs_are_listed_and_exit_with_1(monkeypatch, tmp_path, capsys):
+    failed = Executed([], {"turbo-fold0-seed0-12": "ZeroDivisionError: division by zero"})
+    monkeypatch.setattr(execute_module, "execute", lambda configs, out, report, **options: failed)
+    assert call("ablate", "objective=turbo", "--out", str(tmp_path)) == 1
+    printed = capsys.readouterr()
+    assert "0 of 1 runs are complete" in printed.out
+    assert "turbo-fold0-seed0-12: ZeroDivisionError: division by zero" in printed.err
 
 
 @pytest.mark.parametrize(("error", "code"), [(RuntimeError("it broke"), 1), (KeyboardInterrupt(), 130)])
 def test_other_failures_have_their_own_codes(monkeypatch, tmp_path, error, code):
-    def fail(folder, out=None):
+    def fail(folder, out=None, **options):
         raise error
 
     monkeypatch.setattr(report_module, "write_report", fail)

@@ -45,45 +45,45 @@ def kernel_manager(threads: int, sockets: str) -> type[AsyncKernelManager]:
                 "folder": options.get("cwd") or str(Path.cwd()),
                 "threads": threads,
             }
-            kernel = await asyncio.to_thread(_nursery().fork, request)
+            kernel = await asyncio.to_thread(_fork, request)
             provisioner: Any = self.provisioner
             provisioner.process, provisioner.pid, provisioner.pgid = kernel, kernel.pid, kernel.pid
 
     return LocalKernelManager
 
 
+_LOCK = Lock()
+
+
+def _fork(request: dict[str, Any]) -> "_Kernel":
+    """Has the nursery of this process start a kernel."""
+    with _LOCK:
+        if _nursery().poll() is not None:  # it was killed: the next one lives on
+            _nursery.cache_clear()
+        nursery = _nursery()
+        if nursery.stdin is None or nursery.stdout is None:
+            raise RuntimeError("the nursery has no pipes")
+        nursery.stdin.write(json.dumps(request) + "\n")
+        nursery.stdin.flush()
+        answer = nursery.stdout.readline()
+    if not answer.strip().isdigit():
+        raise RuntimeError("the process that starts kernels has died: give the same command again.")
+    return _Kernel(int(answer))
+
+
 @cache
-def _nursery() -> "_Nursery":
-    return _Nursery()
-
-
-class _Nursery:
-    """The one nursery of this process; it ends with it."""
-
-    def __init__(self) -> None:
-        # Threads that ran before a fork would be missing after it, so none are started there.
-        environment = os.environ | dict.fromkeys(THREADS, "1") | {"TOKENIZERS_PARALLELISM": "false"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "turbo_kit.ablation.nursery"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self._lock = Lock()
-
-    def fork(self, request: dict[str, Any]) -> "_Kernel":
-        """Has a new kernel started."""
-        with self._lock:
-            if self._process.stdin is None or self._process.stdout is None:
-                raise RuntimeError("the nursery has no pipes")
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        if not answer.strip().isdigit():
-            raise RuntimeError("the process that starts kernels has died: run the same command again.")
-        return _Kernel(int(answer))
+def _nursery() -> "subprocess.Popen[str]":
+    """The nursery of this process; it ends with it."""
+    # Threads that ran before a fork would be missing after it, so none are started there.
+    environment = os.environ | dict.fromkeys(THREADS, "1") | {"TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "turbo_kit.ablation.nursery"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 class _Kernel:
