@@ -45,6 +45,14 @@ def assert_same(one, other):
         pd.testing.assert_frame_equal(table, other[name], check_exact=True)
 
 
+def descendants(pid):
+    """The process ids of all processes below one, as Linux tells them."""
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+    ]
+    return children + [below for child in children for below in descendants(child)]
+
+
 def test_a_grid_is_run_once_through_the_notebook_and_goes_on_where_it_stopped(quick, tmp_path):
     lines = []
     configs = [quick(objective="ce", epochs=1), quick(objective="turbo", epochs=1)]
@@ -218,7 +226,7 @@ def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tm
     assert_same(results(tmp_path / "forked"), results(tmp_path / "scratch"))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="kills processes as Unix does")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp_path):
     command = [sys.executable, "-m", "turbo_kit.cli", "ablate", "objective=ce,turbo", "seed=0,1", "--workers", "2"]
     command += [f"corpus=manifest:{tones}", "epochs=3", "batch_size=8", "head_width=32", "projection=16", "device=cpu"]
@@ -227,9 +235,15 @@ def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp
     while not (early := set(results(tmp_path / "killed")) if (tmp_path / "killed").is_dir() else set()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    kernels = descendants(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert len(early) < 4
+    assert len(kernels) >= 2  # the nursery and what it has forked: none of them may live on
+    deadline = time.monotonic() + 10
+    while alive := [pid for pid in kernels if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
     done = {name: (tmp_path / "killed" / name / "DONE").stat().st_mtime_ns for name in early}
 
     subprocess.run([*command, "--out", str(tmp_path / "killed")], check=True)

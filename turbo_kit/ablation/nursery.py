@@ -44,10 +44,11 @@ def _become_kernel(request: dict[str, Any]) -> NoReturn:
     for stream in range(3):
         os.dup2(nowhere, stream)
     os.environ.clear()
-    os.environ.update(request["env"], JPY_PARENT_PID=str(parent))
+    os.environ.update(request["env"])
     os.chdir(request["folder"])
     torch.set_num_threads(request["threads"])
-    IPKernelApp.launch_instance(argv=["-f", request["connection_file"]])
+    watched = f"--IPKernelApp.parent_handle={parent}"  # its own default was read when the nursery imported it
+    IPKernelApp.launch_instance(argv=["-f", request["connection_file"], watched])
     os._exit(0)
 
 
