@@ -34,7 +34,8 @@ def write_run(
 ) -> Run:
     """One run folder with test clips whose classes show in embeddings and predictions the more, the higher `skill`.
 
-    The clips (ids, speakers, labels) depend on the fold alone, as those of a corpus do.
+    The clips (ids, speakers, labels) depend on the fold alone, as those of a corpus do. A run with modality dropout is
+    also tested without each modality, which halves its skill.
     """
     config = RunConfig(**knobs)
     run = Run(
@@ -46,6 +47,11 @@ def write_run(
         split: _split(run, split, config, classes, clips, speakers, skill, centre, width, text_width, noise)
         for split in ("dev", "test")[: 2 if done else 1]
     }
+    missing = [f"test without {modality}" for modality in config.modalities if done and config.modality_dropout]
+    for split in missing:
+        options = (classes, clips, speakers, skill / 2, centre, width, text_width, noise)
+        table, _, scores = _split(run, "test", config, *options)
+        parts[split] = (table, {}, {name: scores[name] for name in scores if name not in ("geometry", "retrieval")})
     history = _history(epochs, skill, noise)
     tables = [table.assign(split=split) for split, (table, _, _) in parts.items()]
     pd.concat(tables, ignore_index=True).to_parquet(run.folder / "predictions.parquet")
@@ -53,7 +59,8 @@ def write_run(
     save_file(arrays, run.folder / "embeddings.safetensors")
     history.to_parquet(run.folder / "history.parquet")
     fold = {"train": {"id": [f"train-{i}" for i in range(2 * clips)], "speaker": ["one", "two"], "template": []}}
-    for split, (table, _, _) in parts.items():
+    for split in ("dev", "test")[: 2 if done else 1]:
+        table = parts[split][0]
         fold[split] = {"id": table["id"].tolist(), "speaker": sorted(set(table["speaker"])), "template": []}
     result = {
         "status": "done" if done else "trained",

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from turbo_kit.ablation.summary import BASELINE
+from turbo_kit.ablation.rows import BASELINE
+from turbo_kit.metrics.statistics import SIGNIFICANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +22,14 @@ def format_table(table: "pd.DataFrame") -> str:
         table: what `summary_table` returned. What else a name says stands on lines of its own, below the objective.
     """
     two_classes = "EER" in table
-    heads = ["objective", "UA %", "95 % interval", "WA %", "F1 %"] + ["EER %"] * two_classes
-    heads += [f"UA - {BASELINE}", "verdict"]
+    heads = ["objective", "UA %", "sd", "95 % interval", "WA %"] + ["EER %"] * two_classes
+    heads += [f"UA - {baseline_of(table)}", "Holm p", "verdict"]
     grid = [heads]
     for values in records(table):
-        cells = [values["objective"].split(", ")[0], percent(values["UA"]), interval(values, "UA")]
-        cells += [percent(values[name]) for name in ("WA", "macro_F1", "EER") if name in values]
-        grid.append([*cells, gain(values), values["verdict"]])
+        cells = [values["objective"].split(", ")[0], percent(values["UA"]), percent(values["UA_sd"])]
+        cells += [interval(values, "UA"), *(percent(values[name]) for name in ("WA", "EER") if name in values)]
+        compared = not np.isnan(values["difference"])
+        grid.append([*cells, gain(values), p_value(values["p_holm"]) if compared else "", values["verdict"]])
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     last = len(widths) - 1
     lines = [
@@ -41,29 +43,79 @@ def format_table(table: "pd.DataFrame") -> str:
     return "\n".join([lines[0].rstrip(), "-" * (sum(widths) + 2 * last), *body])
 
 
+def baseline_of(table: "pd.DataFrame") -> str:
+    """The objective that a summary's rows are compared with."""
+    names = table["objective"][table["verdict"] == "baseline"].tolist()
+    return str(names[0]).split(", ")[0] if names else BASELINE
+
+
 def findings(table: "pd.DataFrame") -> list[str]:
     """What may be read from the table, and what may not, in sentences that follow from its numbers alone."""
+    baseline = baseline_of(table)
     compared = table[table["difference"].notna()]
     told = compared[compared["verdict"].isin(["better", "worse"])]
     sentences = []
     for values in records(told):
         sentences.append(
             f"{values['objective']}: UA is {abs(100 * values['difference']):.1f} points "
-            f"{'above' if values['difference'] > 0 else 'below'} {BASELINE} ({gain(values)})."
+            f"{'above' if values['difference'] > 0 else 'below'} {baseline} ({gain(values)})."
         )
     open_ones = compared[~compared["verdict"].isin(["better", "worse"])]["objective"].tolist()
     if open_ones:
-        sentences.append(f"UA cannot be told apart from that of {BASELINE}: {'; '.join(open_ones)}.")
-    if len(told) and len(compared) > 1:
-        sentences.append(
-            f"Of {len(compared)} comparisons with 95 % intervals, about one in twenty would leave out 0 "
-            "without any difference; the intervals are not widened for that."
-        )
-    sentences += _cautions(table)
+        sentences.append(f"UA cannot be told apart from that of {baseline}: {'; '.join(open_ones)}.")
+    sentences += _about_tests(compared, baseline) + _about_turbo(table, baseline) + _cautions(table)
     lone = table[table["verdict"] == "not compared"]["objective"].tolist()
     if lone:
-        sentences.append(f"Not compared, for want of {BASELINE} on the same folds, seeds and clips: {'; '.join(lone)}.")
+        sentences.append(f"Not compared, for want of {baseline} on the same folds, seeds and clips: {'; '.join(lone)}.")
     return sentences
+
+
+def _about_tests(compared: "pd.DataFrame", baseline: str) -> list[str]:
+    """What the p values are corrected for, and whether any could have been small enough."""
+    tests = int(compared["p"].notna().sum())
+    if not tests:
+        return []
+    sentences = []
+    if tests > 1:
+        sentences.append(
+            f"The p values are Holm-corrected for {tests} comparisons: where no row differs, the chance that any is "
+            f"called better or worse is one in twenty at most. Only differences to {baseline} were tested; the order "
+            "of the other rows among themselves is no finding."
+        )
+    least = min(1.0, tests * 2.0 ** (1 - int(compared["speakers"].max())))
+    if least > SIGNIFICANCE:
+        sentences.append(
+            f"With {int(compared['speakers'].max())} test speakers"
+            f"{f' and {tests} comparisons' if tests > 1 else ''} no p value can be below {least:.3f}, so no "
+            "difference can be told here, however large: test on more speakers, such as those of all folds."
+        )
+    return sentences
+
+
+def _about_turbo(table: "pd.DataFrame", baseline: str) -> list[str]:
+    """How Turbo came out, whichever way, and what that does not say."""
+    known = records(table[table["UA"].notna()])
+    rows = [values for values in known if values["objective"].split(", ")[0] == "turbo"]
+    rows = [values for values in rows if values["objective"] == "turbo"] or rows
+    if not rows or baseline == "turbo":
+        return []
+    if len(rows) == 1:
+        words = {"better": f"better than {baseline} here", "worse": f"worse than {baseline} here"}
+        words["cannot tell"] = f"neither shown to be better than {baseline} here nor worse"
+        outcome = words.get(rows[0]["verdict"], f"not compared with {baseline} here")
+    else:
+        counts = [sum(values["verdict"] == word for values in rows) for word in ("better", "worse", "cannot tell")]
+        outcome = "better than {} in {} of {} rows, worse in {}, and cannot be told apart in {}".format(
+            baseline, counts[0], len(rows), *counts[1:]
+        )
+    best = max(known, key=lambda values: float(values["UA"]))["objective"]
+    order = (
+        "It has the highest UA of all rows" if best.split(", ")[0] == "turbo" else f"The highest UA is that of {best}"
+    )
+    return [
+        f"Turbo, as this kit reads arXiv 2409.09282, is {outcome}. {order}. That speaks of this corpus, these encoders "
+        "and these settings, and neither confirms nor refutes the paper's results."
+    ]
 
 
 def _cautions(table: "pd.DataFrame") -> list[str]:
@@ -72,8 +124,13 @@ def _cautions(table: "pd.DataFrame") -> list[str]:
         once = "Each row was" if (table["seeds"] == 1).all() else "Some rows were"
         folds = " and fold" if (table["folds"] == 1).all() else ""
         sentences.append(
-            f"{once} trained with a single seed{folds}. The intervals cover the choice of the test speakers, not the "
-            "chance in training: any difference here, and any order of the rows, may turn with another seed."
+            f"{once} trained with a single seed{folds}. Intervals and p values cover the choice of the test speakers, "
+            "not the chance in training: any difference here, and any order of the rows, may turn with another seed."
+        )
+    if (table["folds"] > 1).any():
+        sentences.append(
+            "Intervals and p values do not cover the choice of the training speakers, most of which the models of "
+            "different folds share."
         )
     fewest = int(table["speakers"].min())
     if fewest < FEW_SPEAKERS:
@@ -97,6 +154,11 @@ def percent(share: float) -> str:
 def number(value: float | None, form: str = ".3f") -> str:
     """A number in the given format; a dash where it is unknown."""
     return "-" if value is None or np.isnan(value) else format(value, form)
+
+
+def p_value(p: float | None) -> str:
+    """A p value with three decimals; a dash where it is unknown."""
+    return "<0.001" if p is not None and p < 0.001 else number(p)
 
 
 def interval(values: Mapping[str, Any], name: str, form: str = ".1f") -> str:
