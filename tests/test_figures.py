@@ -10,20 +10,25 @@ import pytest
 from ablation.fake_runs import CLASSES, write_run
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from safetensors.numpy import load_file, save_file
 
 from turbo_kit.config import InputError
 from turbo_kit.figures import (
+    GEOMETRY,
     MARKERS,
     OKABE_ITO,
     confusion,
     embedding_map,
-    geometry_bars,
+    geometry_scatter,
     inline_svg,
     learning_curves,
     marks,
+    pair_matrix,
+    pair_ratios,
     score_intervals,
+    search_map,
 )
-from turbo_kit.maps import MAP_POINTS, embedding_spaces, flat_map, sample, separation
+from turbo_kit.figures.style import MUTED
 
 TABLE = pd.DataFrame(
     {
@@ -93,11 +98,11 @@ def test_the_mean_stops_where_the_shortest_run_does(tmp_path):
 
 
 def test_labels_of_lines_do_not_overlap_where_all_lines_end_at_one_place(runs):
-    figure = learning_curves({f"turbo, contrastive_weight={i}": runs[:1] for i in range(7)})
+    figure = learning_curves({f"turbo, contrastive_weight={i}": runs[:1] for i in range(6)})
     figure.canvas.draw()
     for axes in figure.axes:
         boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
-        assert len(boxes) == 7
+        assert len(boxes) == 6
         assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
 
 
@@ -114,10 +119,25 @@ def test_confusion_counts_by_class_and_leaves_out_the_unlabelled():
         confusion(predictions, ["a", "c"])
 
 
+def test_more_than_six_objectives_get_a_panel_each_with_the_reference_in_grey(runs):
+    names = ["ce-2pass", *(f"row {i}" for i in range(8))]
+    figure = learning_curves({name: runs[:2] if name == "ce-2pass" else runs[2:] for name in names}, "ce-2pass")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == names
+    grey, mean = (
+        pd.concat([run.history for run in part]).groupby("epoch")["dev_UA"].mean() for part in (runs[:2], runs[2:])
+    )
+    for axes in panels[1:]:
+        thick = [line for line in axes.lines if line.get_linewidth() > 2]
+        np.testing.assert_allclose([line.get_ydata() for line in thick], [100 * grey, 100 * mean])
+        assert to_hex(thick[0].get_color()) == MUTED != to_hex(thick[1].get_color())
+        assert len(lines_with(axes, "o")) == 2
+
+
 def test_a_class_looks_the_same_in_every_panel_of_the_maps(runs):
     classes = ("never", *reversed(CLASSES))
     figure = embedding_map({"one": runs[0], "two": runs[2]}, classes=classes)
-    assert len(figure.axes) == 6
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["one", "two"]
     looks = {}
     for axes in figure.axes:
         assert sum(len(line.get_xdata()) for line in axes.lines) == 9
@@ -126,69 +146,93 @@ def test_a_class_looks_the_same_in_every_panel_of_the_maps(runs):
     assert looks == {name: {tuple(mark)} for name, mark in marks(classes).items()}
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown == list(classes)
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
-def test_maps_of_one_modality_have_one_row(tmp_path):
-    run = write_run(tmp_path, objective="ce", text="none", clips=9)
-    assert len(embedding_map([run]).axes) == 1
-    assert list(embedding_spaces(run)) == ["audio"]
+def test_a_map_takes_the_clips_of_all_runs_in_one_order(runs, tmp_path):
+    other = write_run(tmp_path, objective="turbo", clips=9)
+    table = pd.read_parquet(other.folder / "predictions.parquet")
+    test = table["split"] == "test"
+    table = pd.concat([table[~test], table[test][::-1]])
+    table.to_parquet(other.folder / "predictions.parquet")
+    arrays = {key: array[::-1].copy() for key, array in load_file(other.folder / "embeddings.safetensors").items()}
+    save_file(arrays, other.folder / "embeddings.safetensors")
+    one, two = embedding_map({"a": runs[2], "b": other}).axes
+    for line, same in zip(one.lines, two.lines, strict=True):
+        np.testing.assert_allclose(line.get_xydata(), same.get_xydata(), atol=1e-6)
 
 
-def test_flat_map_keeps_far_groups_apart_and_is_the_same_each_time():
-    rng = np.random.default_rng(0)
-    groups = np.repeat([0, 1], 20)
-    vectors = rng.normal(size=(40, 12)) + 30 * groups[:, None]
-    flat = flat_map(vectors)
-    assert flat.shape == (40, 2)
-    centres = [flat[groups == g].mean(axis=0) for g in (0, 1)]
-    spread = max(np.linalg.norm(flat[groups == g] - centres[g], axis=1).max() for g in (0, 1))
-    assert np.linalg.norm(centres[0] - centres[1]) > spread
-    np.testing.assert_array_equal(flat, flat_map(vectors))
+def test_runs_of_other_clips_have_no_common_map(runs, tmp_path):
+    with pytest.raises(InputError, match="hold other clips"):
+        embedding_map([runs[0], write_run(tmp_path, fold=1, clips=9)])
 
 
-@pytest.mark.parametrize("clips", [1, 2, 9])
-def test_flat_map_of_few_points_keeps_their_distances(clips):
-    plane = (
-        np.random.default_rng(0).normal(size=(clips, 2))
-        @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 2)))[0].T
-    )
-    flat = flat_map(plane)
-    assert flat.shape == (clips, 2)
-    np.testing.assert_allclose(
-        np.linalg.norm(flat[:, None] - flat[None], axis=-1),
-        np.linalg.norm(plane[:, None] - plane[None], axis=-1),
-        atol=1e-9,
-    )
-
-
-def test_a_large_map_shows_a_fixed_sample():
-    chosen = sample(MAP_POINTS + 500)
-    assert len(np.unique(chosen)) == MAP_POINTS and chosen.max() < MAP_POINTS + 500
-    np.testing.assert_array_equal(chosen, sample(MAP_POINTS + 500))
-    np.testing.assert_array_equal(sample(5), np.arange(5))
-
-
-def test_separation_rises_with_the_distance_of_the_classes(tmp_path):
-    near, far = (write_run(tmp_path, centre=centre, width=64) for centre in (0.01, 2.0))
-    assert separation(far, "audio + text") > 0.5 > separation(near, "audio + text")
-
-
-def test_geometry_bars_are_as_long_as_the_numbers():
-    figure = geometry_bars(TABLE)
+@pytest.mark.parametrize("rows", [2, 12])
+def test_geometry_stands_beside_accuracy_one_point_a_row(rows):
+    table = pd.concat([TABLE] * (rows // 2), ignore_index=True)
+    table["objective"] = [f"row {i}" for i in range(rows)]
+    table["UA"] = np.linspace(0.4, 0.7, rows)
+    table["audio_alignment"] = np.linspace(0.1, 0.3, rows)
+    figure = geometry_scatter(table)
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
-    alignment, uniformity, gap, rank = panels.values()
-    assert [bar.get_width() for bar in alignment.patches] == [0.2, 0.1, 0.3, 0.25, 1.4, 0.9]
-    assert [bar.get_width() for bar in gap.patches] == [0.8, 0.4]
-    assert [bar.get_width() for bar in rank.patches] == [20, 44, 11, 12]
-    assert texts(uniformity) == ["−2.00 audio", "−3.10", "−1.00 text"]  # what is undefined gets no number
-    assert len({to_hex(axes.patches[0].get_facecolor()) for axes in (alignment, uniformity, rank)}) == 1
+    assert list(panels) == list(GEOMETRY.values())
+    points = np.concatenate([line.get_xydata() for line in panels["Alignment, audio"].lines])
+    np.testing.assert_allclose(points, np.stack([table["audio_alignment"], 100 * table["UA"]], axis=1))
+    assert len(panels["Uniformity, text"].lines) == rows // 2  # what is undefined has no point
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    if rows <= len(OKABE_ITO):
+        assert key == table["objective"].tolist()
+    else:
+        assert key == [f"{i + 1}  row {i}" for i in range(rows)]
+        numbers = panels["Alignment, audio"].texts
+        assert [(note.get_text(), note.xy[0]) for note in numbers] == [
+            (str(i + 1), pytest.approx(x)) for i, x in enumerate(table["audio_alignment"])
+        ]
 
 
-def test_geometry_bars_leave_out_what_was_not_measured():
-    figure = geometry_bars(TABLE.drop(columns=[name for name in TABLE if "text" in name]))
+def test_geometry_leaves_out_what_was_not_measured():
+    figure = geometry_scatter(TABLE.drop(columns=[name for name in TABLE if "text" in name]))
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 3
     with pytest.raises(InputError, match="no column of the geometry"):
-        geometry_bars(TABLE[["objective"]])
+        geometry_scatter(TABLE[["objective", "UA"]])
+
+
+def test_the_pair_matrix_has_pairs_alone_above_the_diagonal_and_left_out_below():
+    (axes,) = pair_matrix({"a1-t2": 0.5, "a1-a2": 0.55}, {"a1-t2": 0.625, "t1-t2": 0.7}, 0.65).axes
+    cells = {(text.get_position()[1] - 0.5, text.get_position()[0] - 0.5): text.get_text() for text in axes.texts}
+    assert cells == {
+        (0, 3): "50.0\n−15.0",
+        (0, 1): "55.0\n−10.0",
+        (3, 0): "62.5\n−2.5",
+        (3, 2): "70.0\n+5.0",
+    }
+    shades = axes.collections[0].get_array().reshape(4, 4)
+    assert shades[3, 0] == pytest.approx(62.5) and shades.mask.sum() == 12
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a1", "a2", "t1", "t2"]
+
+
+def test_ratios_are_points_with_one_weight_and_a_heat_map_with_several():
+    table = pd.DataFrame({"ratio": ["1 : 1", "0 : 1"], "in_modal": [0.5, 0.0], "contrastive_weight": [0.1, 0.1]})
+    table = table.assign(UA=[0.6, 0.5], UA_low=[0.55, 0.4], UA_high=[0.65, 0.6])
+    (axes,) = pair_ratios(table, baseline=0.58).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0 : 1", "1 : 1"]
+    assert [line.get_ydata()[0] for line in lines_with(axes, "o")] == [50, 60]
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [pytest.approx(58)]
+    both = pd.concat([table, table[:1].assign(contrastive_weight=1.0, UA=0.7)])
+    (axes,) = pair_ratios(both).axes
+    np.testing.assert_allclose(axes.collections[0].get_array().reshape(2, 2).filled(0), [[50, 60], [0, 70]])
+    assert texts(axes) == ["50.0", "60.0", "70.0"]
+
+
+def test_the_search_map_shows_means_over_folds_and_how_many_chose_a_value():
+    rows = [("turbo", 0.1, 0.5), ("turbo", 0.1, 0.6), ("turbo", 0.01, 0.4), ("clip", 0.01, 0.7)]
+    (axes,) = search_map(
+        pd.DataFrame(rows, columns=["name", "value", "dev_UA"]), {("turbo", 0.1): 2}, "contrastive_weight"
+    ).axes
+    assert texts(axes) == ["40.0", "55.0\n2 folds", "70.0"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["turbo", "clip"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.01", "0.1"]
 
 
 def test_score_intervals_show_score_interval_and_baseline():
@@ -232,6 +276,6 @@ def test_a_notebook_shows_a_figure_by_itself():
 
 
 def test_text_is_9_points_or_more(runs):
-    for figure in (learning_curves(runs), geometry_bars(TABLE), score_intervals(TABLE), embedding_map(runs[:1])):
+    for figure in (learning_curves(runs), geometry_scatter(TABLE), score_intervals(TABLE), embedding_map(runs[:1])):
         sizes = [text.get_fontsize() for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))]
         assert sizes and min(sizes) >= 9

@@ -1,5 +1,6 @@
 """Embedding spaces of a run, laid out in the plane, and how far apart the classes are before that."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ from numpy.typing import NDArray
 
 from turbo_kit.runs import Run
 
-MAP_POINTS = 2000
+MAP_POINTS = 1000
 """A map shows at most so many clips, drawn at random: more are slow to lay out and hide one another."""
+FEWEST = 10
+"""Fewer clips are laid out by their principal components."""
 
 
 def embedding_spaces(run: Run, split: str = "test") -> dict[str, NDArray[np.float64]]:
@@ -30,7 +33,7 @@ def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.fl
     Returns:
         (N, 2).
     """
-    if len(vectors) < 10:
+    if len(vectors) < FEWEST:
         left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
         flat = (left * values)[:, :2]
         return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))).astype(np.float64)
@@ -50,6 +53,43 @@ def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.fl
         warnings.filterwarnings("ignore", message=".*knn_search_index", category=UserWarning)
         fitted = UMAP(n_neighbors=count, n_epochs=200, random_state=seed, n_jobs=1, **known).fit_transform(vectors)
     return np.asarray(fitted, dtype=np.float64)
+
+
+def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> list[NDArray[np.float64]]:
+    """Maps of several embedding spaces of the same clips, in which a clip keeps its place from map to map.
+
+    AlignedUMAP (umap-learn) lays them out together. What pulls a clip towards its place in the maps before and after
+    is the stronger, the more neighbours it shares with them; so it moves where its neighbours change. One space alone
+    is laid out by `flat_map`; fewer than ten clips by principal components, turned onto those of the first space.
+
+    Args:
+        spaces: (N, D) each, one row a clip, in the same order; D may differ.
+        seed: of the layout, which is the same each time.
+
+    Returns:
+        (N, 2) each, on common axes.
+    """
+    clips = len(spaces[0])
+    if len(spaces) == 1 or clips < FEWEST:
+        first, *others = (flat_map(space, seed) for space in spaces)
+        return [first, *(_turned(flat, first) for flat in others)]
+    import warnings
+
+    from umap import AlignedUMAP
+
+    settings = {"n_neighbors": min(15, clips - 1), "n_epochs": 150, "alignment_regularisation": 0.1}
+    same = {clip: clip for clip in range(clips)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_jobs value|Spectral initialisation", category=UserWarning)
+        model = AlignedUMAP(**settings, random_state=seed, transform_seed=seed)
+        model.fit([space.astype(np.float32) for space in spaces], relations=[same] * (len(spaces) - 1))
+    return [np.asarray(flat, dtype=np.float64) for flat in model.embeddings_]
+
+
+def _turned(flat: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points turned and mirrored so that they lie as near as they can to others."""
+    left, _, right = np.linalg.svd(flat.T @ onto)
+    return np.asarray(flat @ left @ right, dtype=np.float64)
 
 
 def separation(run: Run, space: str, split: str = "test") -> float | None:

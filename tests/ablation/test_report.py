@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -92,7 +94,8 @@ def test_scores_are_those_of_the_predictions(grid):
         assert (row["UA_low"], row["UA_high"]) == (found["low"], found["high"])
     found = paired_difference(frames(grid, "turbo"), frames(grid, "ce-2pass"))
     row = table.loc["turbo"]
-    assert (row["difference"], row["difference_low"], row["difference_high"]) == tuple(found.values())
+    columns = ["difference", "difference_low", "difference_high", "p", "effect_size"]
+    assert row[columns].tolist() == list(found.values())
     assert row["difference"] == pytest.approx(row["UA"] - table.loc["ce-2pass", "UA"])
     assert row["verdict"] == "better"
     assert table.loc["ce-2pass", "verdict"] == "baseline"
@@ -121,7 +124,7 @@ def test_the_baseline_comes_first_and_then_the_order_of_the_presets(tmp_path):
     for objective in ("turbo", "clip", "ce-2pass", "ce", "in-modal"):
         write_run(tmp_path, objective=objective, clips=8)
     names = summary_table(finished_runs(tmp_path))["objective"].tolist()
-    assert names == ["ce-2pass", "ce", "clip", "in-modal", "turbo"]
+    assert names == ["ce-2pass", "ce", "in-modal", "clip", "turbo"]
 
 
 def test_runs_with_other_knobs_are_not_pooled_and_their_names_say_what_differs(tmp_path):
@@ -138,14 +141,6 @@ def test_runs_with_other_knobs_are_not_pooled_and_their_names_say_what_differs(t
     ]
     assert table["runs"].tolist() == [2, 2, 2]
     assert table["difference"].notna().tolist() == [False, True, True]
-
-
-@pytest.mark.parametrize("knobs", [{"head_width": 64}, {"temperature": "learned"}, {"pair_weights": {"a1-t1": 0.5}}])
-def test_any_knob_keeps_runs_apart(tmp_path, knobs):
-    write_run(tmp_path, objective="turbo", seed=0)
-    write_run(tmp_path, objective="turbo", seed=1, **knobs)
-    names = summary_table(finished_runs(tmp_path))["objective"].tolist()
-    assert len(names) == 2 and all(next(iter(knobs)) in name for name in names)
 
 
 def test_runs_of_another_revision_of_the_kit_are_not_pooled_or_compared(tmp_path):
@@ -182,14 +177,14 @@ def test_no_difference_without_the_same_folds_seeds_and_clips(tmp_path, other):
 def test_unfinished_runs_are_left_out_and_said(grid, report):
     assert "clip" not in pd.read_csv(report.with_suffix(".csv"))["objective"].tolist()
     assert summary_table(list(runs_in(grid)))["objective"].tolist() == ["ce-2pass", "turbo"]
-    assert "1 unfinished run is left out: broken-off" in Page(report.read_text()).text
+    assert "Unfinished runs, left out: 1 (broken-off)." in Page(report.read_text()).text
 
 
 def test_a_folder_without_a_finished_run_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         write_report(tmp_path / "nowhere")
     write_run(tmp_path, done=False)
-    with pytest.raises(InputError, match=r"no finished run \(1 unfinished\)"):
+    with pytest.raises(InputError, match=r"no finished run \(1 unfinished, 0 failed\)"):
         write_report(tmp_path)
     assert not list(tmp_path.glob("report.*"))
     with pytest.raises(InputError, match="no finished run"):
@@ -202,15 +197,42 @@ def test_the_csv_is_the_summary_table(grid, report):
     pd.testing.assert_frame_equal(pd.read_csv(report.with_suffix(".csv")), expected)
 
 
+def test_every_table_of_the_page_is_a_csv_file_and_scores_are_not_rounded(grid, report):
+    folder = report.parent / "report_tables"
+    expected = summary_table(finished_runs(grid))
+    linked = [link["href"] for link in Page(report.read_text()).all("a") if "report_tables/" in link["href"]]
+    assert sorted(linked) == sorted(f"report_tables/{path.name}" for path in folder.iterdir())
+    assert len(linked) == len(Page(report.read_text()).all("table"))
+    board = pd.read_csv(folder / "leader-board.csv")
+    pd.testing.assert_frame_equal(board, expected[board.columns])
+    assert {"UA_sd", "p_holm", "effect_size", "difference_low"} <= set(board)
+    geometry = pd.read_csv(folder / "geometry.csv")
+    pd.testing.assert_frame_equal(geometry, expected[geometry.columns])
+    runs = pd.read_csv(folder / "runs.csv")
+    assert runs.groupby("objective")["UA"].agg("std").tolist() == pytest.approx(expected["UA_sd"].tolist())
+
+
 def test_the_page_needs_no_other_file(report):
     text = report.read_text()
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "img", "object", "base")]
+    assert not re.search(r"@import|url\((?!#)", text)
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
             value = attributes.get(name) or "#"
-            assert value.startswith("#") or (tag == "a" and value.startswith("https://arxiv.org/")), (tag, name, value)
-    assert not re.search(r"@import|url\((?!#)", text)
+            assert value.startswith("#") or tag == "a", (tag, name, value)
+
+
+def test_every_link_leads_somewhere(report):
+    page = Page(report.read_text())
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    links = [attributes["href"] for attributes in page.all("a")]
+    assert any(link.startswith("#") for link in links) and any(link.endswith("config.json") for link in links)
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in ids
+        elif not link.startswith("https://arxiv.org/"):
+            assert (report.parent / unquote(link)).is_file(), link
 
 
 def test_the_page_is_accessible(report):
@@ -294,8 +316,8 @@ def test_one_run_alone_gives_a_whole_report(tmp_path):
 
 
 def test_runs_of_one_modality_have_no_cross_modal_columns(tmp_path):
-    write_run(tmp_path, objective="ce-2pass", text="none")
-    write_run(tmp_path, objective="ce", text="none", skill=0.5)
+    write_run(tmp_path, objective="ce-2pass", text="none", clips=9)  # few clips are mapped without UMAP
+    write_run(tmp_path, objective="ce", text="none", skill=0.5, clips=9)
     table = summary_table(finished_runs(tmp_path))
     assert not [name for name in table if "R@" in name or "text" in name]
     assert table["audio_uniformity"].notna().all()
@@ -360,7 +382,7 @@ def test_a_report_that_is_there_stays_whole_when_a_new_one_fails(grid, report, m
     with pytest.raises(ZeroDivisionError):
         write_report(grid, report, maps=False)
     assert report.read_bytes() == before
-    assert {path.name for path in report.parent.iterdir()} == {"report.html", "report.csv"}
+    assert {path.name for path in report.parent.iterdir()} == {"report.html", "report.csv", "report_tables"}
 
 
 def test_out_must_be_an_html_file_or_a_folder(grid, tmp_path):
@@ -372,6 +394,181 @@ def test_many_rows_are_shown_in_part_and_the_report_says_so(tmp_path):
     for i in range(10):
         write_run(tmp_path, objective="turbo", contrastive_weight=0.1 * (i + 1), clips=8)
     page = Page(write_report(tmp_path, maps=False).read_text())
-    assert "The first 8 of 10 rows are shown." in page.text
+    assert "8 of 10 rows are shown." in page.text
     assert len(page.all("figure")) == 8 + 3
     assert CLASSES[0] in page.text
+
+
+def test_every_run_is_listed_with_links_to_what_it_left(grid, report):
+    page = Page(report.read_text())
+    for run in finished_runs(grid):
+        for name in ("config.json", "result.json"):
+            assert sum(link["href"].endswith(f"{run.folder.name}/{name}") for link in page.all("a")) == 1
+    assert not [link for link in page.all("a") if link["href"].endswith(".ipynb")]  # none was left
+
+
+def test_a_failed_run_is_listed_with_its_error_and_notebook(tmp_path):
+    for objective in ("ce-2pass", "turbo"):
+        run = write_run(tmp_path, objective=objective, clips=9)
+        (run.folder / "notebook.ipynb").write_text("{}")
+    failed = write_run(tmp_path, "fell over", objective="clip", seed=3, done=False)
+    (failed.folder / "notebook.ipynb").write_text("{}")
+    error = {"error": "RuntimeError", "message": "no <b>memory</b> left", "when": "2031-01-02T03:04:05"}
+    (failed.folder / "error.json").write_text(json.dumps(error))
+    path = write_report(tmp_path, maps=False)
+    page = Page(path.read_text())
+    assert "Failed runs, listed below: 1 (fell over)." in page.text and "nfinished" not in page.text
+    assert "no <b>memory</b> left" in page.text and "2031-01-02T03:04:05" in page.text
+    notebooks = [link["href"] for link in page.all("a") if link["href"].endswith(".ipynb")]
+    assert len(notebooks) == 3 and "fell%20over/notebook.ipynb" in notebooks
+    table = pd.read_csv(tmp_path / "report_tables" / "failed.csv")
+    assert table[["run", "seed", "message"]].iloc[0].tolist() == ["fell over", 3, "no <b>memory</b> left"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Turbo with a weight that each of two folds chose of three, the runs of the search, and one unfinished run."""
+    folder = tmp_path_factory.mktemp("searched")
+    values = [0.01, 0.1, 1.0]
+    for fold, best in ((0, 0.1), (1, 1.0)):
+        for seed in (0, 1):
+            write_run(folder, objective="ce-2pass", fold=fold, seed=seed, clips=16)
+            knobs = {"contrastive_weight": best, "searched": {"contrastive_weight": values, "seed": [100]}}
+            write_run(folder, objective="turbo", fold=fold, seed=seed, clips=16, skill=1.5, **knobs)
+        for value in values:
+            knobs = {"contrastive_weight": value, "seed": 100, "fold": fold}
+            write_run(folder, objective="turbo", done=False, clips=16, skill=1 + (value == best), **knobs)
+    write_run(folder, "broken-off", objective="turbo", fold=5, done=False)
+    return folder
+
+
+def test_what_a_search_tried_and_chose_is_shown_and_its_runs_are_no_unfinished_ones(searched, tmp_path):
+    path = write_report(searched, tmp_path, maps=False)
+    page = Page(path.read_text())
+    assert "Unfinished runs, left out: 1 (broken-off)." in page.text
+    assert "Runs of searches, trained and not tested: 6" in page.text
+    assert "turbo chosen by fold 0.1, 1" in page.text
+    tables = path.parent / "report_tables"
+    chosen = pd.read_csv(tables / "chosen-contrastive-weight.csv")
+    assert chosen.to_dict("records") == [{"row": "turbo", "fold 0": 0.1, "fold 1": 1.0}]
+    tried = pd.read_csv(tables / "search-contrastive-weight.csv")
+    assert len(tried) == 6
+    for run in runs_in(searched):
+        if run.config.seed == 100:
+            line = tried[(tried["fold"] == run.config.fold) & (tried["value"] == run.config.contrastive_weight)]
+            assert line["dev_UA"].tolist() == pytest.approx([run.result["metrics"]["dev"]["UA"]])
+    runs = pd.read_csv(tables / "runs.csv")
+    assert runs[runs["objective"] == "turbo"]["contrastive_weight"].tolist() == [0.1, 0.1, 1.0, 1.0]
+    (figure,) = [svg["aria-label"] for svg in page.all("svg") if "Heat map of mean development UA" in svg["aria-label"]]
+    for value, part in tried.groupby("value"):
+        assert f"turbo at {value:g}: {100 * part['dev_UA'].mean():.1f}" in figure
+
+
+def test_turbo_has_a_panel_wherever_it_stands(tmp_path):
+    for objective in (
+        "ce-2pass",
+        "ce",
+        "r-drop",
+        "simcse",
+        "in-modal",
+        "clip",
+        "gram",
+        "cross-modal",
+        "supcon",
+        "turbo",
+    ):
+        write_run(tmp_path, objective=objective, clips=8)
+    page = Page(write_report(tmp_path, maps=False).read_text())
+    shown = [svg["aria-label"].split()[3] for svg in page.all("svg") if svg["aria-label"].startswith("Confusion")]
+    assert shown == ["ce-2pass.", "ce.", "r-drop.", "simcse.", "in-modal.", "clip.", "gram.", "turbo."]
+
+
+def test_the_snippet_pools_what_a_search_chose_as_the_table_does(searched, tmp_path, monkeypatch):
+    folder = shutil.copytree(searched, tmp_path / "runs")
+    write_run(folder, objective="turbo", contrastive_weight=0.1, clips=16, skill=0.3)
+    code = Page(write_report(folder, maps=False).read_text()).code
+    monkeypatch.chdir(folder)
+    variables = {}
+    exec(code, variables)
+    expected = summary_table(finished_runs(folder))
+    assert len(expected) == 3
+    assert sorted(variables["table"]["UA"]) == pytest.approx(sorted(expected["UA"]))
+
+
+PAIRS = ("a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2")
+
+
+def test_boards_have_a_pair_matrix_and_a_map_of_ratios(tmp_path):
+    write_run(tmp_path, objective="ce-2pass", clips=16)
+    write_run(tmp_path, objective="turbo", clips=16)
+    for pair in PAIRS[1:4]:
+        write_run(tmp_path, objective="turbo", clips=16, pair_weights={other: 0 for other in PAIRS if other != pair})
+        write_run(tmp_path, objective="turbo", clips=16, pair_weights={pair: 0})
+    for weight in (0.1, 1.0):
+        boards = {"contrastive_weight": weight, "pair_weights": {"a1-a2": 2, "t1-t2": 2}}
+        write_run(tmp_path, objective="turbo", clips=16, **boards)
+    uneven = {"a2-t2": 0, "a1-t1": 2}  # lacks a pair, but has another weight as well
+    write_run(tmp_path, objective="turbo", clips=16, pair_weights=uneven)
+    path = write_report(tmp_path, maps=False)
+    scores = summary_table(finished_runs(tmp_path)).set_index("objective")["UA"]
+    tables = path.parent / "report_tables"
+    cells = pd.read_csv(tables / "pairs-1.csv").set_index("pair")
+    assert list(cells.index) == [*PAIRS[1:4], "whole board"]
+    for pair in PAIRS[1:4]:
+        assert float(cells["this pair alone"][pair]) == pytest.approx(100 * scores[f"turbo, {pair} alone"], abs=0.05)
+        assert float(cells["without this pair"][pair]) == pytest.approx(
+            100 * scores[f"turbo, without {pair}"], abs=0.05
+        )
+    assert float(cells["this pair alone"]["whole board"]) == pytest.approx(100 * scores["turbo"], abs=0.05)
+    ratios = pd.read_csv(tables / "ratios-2.csv")
+    assert ratios[["ratio", "contrastive_weight"]].to_numpy().tolist() == [
+        ["1 : 2", 0.1],
+        ["1 : 1", 0.1],
+        ["1 : 1", 1.0],
+    ]
+    assert ratios["UA"].tolist() == scores[ratios["objective"]].tolist()
+    assert ratios["in_modal"].tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 2])
+
+
+def test_a_grid_without_boards_and_searches_has_no_sections_for_them(report):
+    text = Page(report.read_text()).text
+    assert "The pair board" not in text and "What the search tried" not in text
+
+
+def test_a_test_without_a_modality_has_scores_and_no_panels_of_its_own(tmp_path):
+    for objective in ("ce-2pass", "turbo"):
+        write_run(tmp_path, objective=objective, clips=16, modality_dropout=0.3)
+    path = write_report(tmp_path, maps=False)
+    page = Page(path.read_text())
+    assert len(pd.read_csv(path.parent / "report_tables" / "ua.csv")) == 6
+    assert len(page.all("svg")) == 1 + 1 + 2 + 1
+    assert pd.read_csv(path.parent / "report_tables" / "runs.csv")["run"].is_unique
+    curves = pd.read_csv(path.parent / "report_tables" / "learning-curves.csv")
+    assert curves["objective"].unique().tolist() == ["ce-2pass", "turbo"]
+
+
+def test_maps_are_of_one_fold_and_seed_with_the_same_clips(tmp_path):
+    write_run(tmp_path, objective="ce-2pass", seed=3, clips=9)
+    for fold, seed in ((0, 1), (1, 0)):
+        for objective in ("in-modal", "turbo"):
+            write_run(tmp_path, objective=objective, fold=fold, seed=seed, clips=9)
+    page = Page(write_report(tmp_path).read_text())
+    assert "Fold 0, seed 1: one run of each row." in page.text
+    assert "2 of 3 rows are shown." in page.text
+    assert [svg for svg in page.all("svg") if svg["aria-label"].endswith("one panel each for in-modal; turbo.")]
+
+
+def test_rows_may_be_compared_with_another_baseline(grid, tmp_path):
+    path = write_report(grid, tmp_path, maps=False, baseline="turbo")
+    text = Page(path.read_text()).text
+    assert "UA - turbo in points" in text and "points below turbo" in text
+    assert pd.read_csv(path.with_suffix(".csv"))["verdict"].tolist() == ["baseline", "worse"]
+    assert pd.read_csv(path.parent / "report_tables" / "runs.csv")["objective"].iloc[0] == "turbo"
+
+
+def test_tables_of_an_earlier_report_do_not_stay(grid, tmp_path):
+    path = write_report(grid, tmp_path, maps=False)
+    stale = path.parent / "report_tables" / "confusion-9.csv"
+    stale.write_text("old")
+    write_report(grid, tmp_path, maps=False)
+    assert not stale.exists()

@@ -1,76 +1,124 @@
-"""The report: one self-contained HTML page over a folder of runs, and its summary table as CSV."""
+"""The report: one self-contained HTML page over a folder of runs, and each of its tables as CSV."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turbo_kit.ablation.sections import Table, report_sections
-from turbo_kit.ablation.summary import BASELINE, Row, idle_knobs, summary_rows, summary_table
-from turbo_kit.ablation.wording import findings, format_table, gain, interval, percent, records, span
+from turbo_kit.ablation.board_sections import board_sections, search_sections
+from turbo_kit.ablation.page import Section, Table
+from turbo_kit.ablation.run_list import Found, anchor, failed_table, find_runs, relative, run_table
+from turbo_kit.ablation.sections import (
+    confusion_section,
+    geometry_sections,
+    learning_section,
+    map_section,
+    score_section,
+)
+from turbo_kit.ablation.summary import BASELINE, Row, idle_knobs, search_scores, summary_rows, summary_table
+from turbo_kit.ablation.wording import findings, format_table, gain, interval, number, p_value, percent, records, span
 from turbo_kit.config import InputError
 from turbo_kit.figures import run_classes
-from turbo_kit.runs import Run, runs_in, write_atomically
+from turbo_kit.runs import Run, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["format_table", "summary_table", "write_report"]
 
+NAMED = 8
+"""So many runs that the page leaves out are named there."""
+
 SNIPPET = """\
 import json, pathlib, pandas as pd; keys = {keys}
 runs = {{done.parent: json.loads(done.with_name("{file}").read_text("utf-8")) \
 for done in pathlib.Path().glob("*/DONE")}}
 clips = pd.concat(pd.read_parquet(run / "predictions.parquet").assign(\
-**{{key: str({facts}[key]) for key in [*keys, "seed"]}}) for run, facts in runs.items())
+seed={facts}["seed"], **{{key: str({value}) for key in keys}}) for run, facts in runs.items())
 clips = clips.query("split == 'test'").dropna(subset="label").eval("right = label == predicted")
 table = pd.DataFrame({{"UA": clips.groupby([*keys, "seed", "label"])["right"].mean().groupby(keys).mean(), \
 "WA": clips.groupby(keys)["right"].mean()}}); print(table)"""
 
 
-def write_report(folder: Path, out: Path | None = None, *, maps: bool = True) -> Path:
-    """Writes `report.html`, which needs no other file and no network, and `report.csv` beside it.
+def write_report(folder: Path, out: Path | None = None, *, maps: bool = True, baseline: str = BASELINE) -> Path:
+    """Writes `report.html`, which needs no other file and no network, and every table of it as CSV.
+
+    Beside the page stand `report.csv`, the summary, and the folder `report_tables`, which is replaced as a whole. The
+    page links to them, and to the notebook, config and result of each run, where they lie now.
 
     Args:
-        folder: holds the run folders; those that are not finished are left out, and the report counts them.
+        folder: holds the run folders; those that are not finished are left out, and the report says which.
         out: path of the HTML file, or an existing folder; None = `report.html` in `folder`.
         maps: whether to draw the embedding maps, the slowest part.
+        baseline: the objective that the others are compared with.
 
     Returns:
         The path of the HTML file.
 
     Raises:
-        InputError: no such folder, or no finished run in it.
+        InputError: no such folder, no finished run in it, or none of a baseline other than the default.
     """
     folder = Path(folder)
-    every = list(runs_in(folder))
-    finished = [run for run in every if run.done]
-    if not finished:
+    found = find_runs(folder)
+    if not found.finished:
+        left = len(found.unfinished) + len(found.searched)
         raise InputError(
-            f"{folder} holds no finished run ({len(every)} unfinished): train and evaluate at least one, or name the "
-            "folder that holds the run folders."
+            f"{folder} holds no finished run ({left} unfinished, {len(found.failed)} failed): train and evaluate at "
+            "least one, or name the folder that holds the run folders."
         )
     path = _target(folder, out)
-    rows = summary_rows(finished)
-    table = summary_table(finished)
+    tables_folder = path.with_name(f"{path.stem}_tables")
+    rows = summary_rows(found.finished, baseline)
+    table = summary_table(found.finished, baseline)
+    plain = _plain(rows)
+    board, sections = leader_board(rows, table, baseline), list(_sections(rows, table, found, maps))
+    runs = [run_table(plain, path), *([failed_table(found.failed, path)] if found.failed else [])]
+    knobs = _knobs(found.finished)
     page = _template().render(
         title=_title(rows),
-        abouts=list(dict.fromkeys(about for run in finished if (about := run.result["about_corpus"]))),
-        facts=_facts(rows),
-        knobs=_knobs(finished),
+        abouts=list(dict.fromkeys(about for run in found.finished if (about := run.result["about_corpus"]))),
+        facts=_facts(plain),
+        knobs=knobs,
         findings=findings(table),
-        unfinished=[run.folder.name for run in every if not run.done],
-        summary=_summary(table),
-        sections=list(report_sections(rows, table, maps)),
-        baseline=BASELINE,
+        left_out=_left_out(found),
+        summary=board,
+        sections=sections,
+        runs=runs,
+        tables_folder=relative(tables_folder, path),
+        csv=relative(path.with_suffix(".csv"), path),
+        baseline=baseline,
         chance=_chance(table),
-        snippet=recompute_snippet(rows),
+        snippet=recompute_snippet(plain),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    shown = [part.table for section in sections for part in section.pictures]
+    beside = [one for section in sections for one in section.tables]
+    write_atomically(tables_folder, lambda partial: _write_tables([board, knobs, *runs, *shown, *beside], partial))
     write_atomically(path.with_suffix(".csv"), lambda partial: table.to_csv(partial, index=False))
     write_atomically(path, lambda partial: partial.write_text(page, encoding="utf-8"))
     return path
+
+
+def leader_board(rows: Sequence[Row], table: "pd.DataFrame", baseline: str) -> Table:
+    """Every row with its scores and its difference to the baseline; the number of runs leads to their list."""
+    from markupsafe import Markup
+
+    more = [("macro F1 %", "macro_F1"), ("EER %", "EER"), ("ROC-AUC %", "ROC_AUC")]
+    more += [(f"{name} %", name) for name in ("R@1", "R@5", "R@10")]
+    more = [(head, name) for head, name in more if name in table]
+    head = ["objective", "runs", "UA %", "sd", "95 % interval", f"UA - {baseline} in points", "p (Holm)", "d_z"]
+    places = {run: place for place, row in enumerate(_plain(rows), start=1) for run in row.runs}
+    cells = []
+    for row, values in zip(rows, records(table), strict=True):
+        link = Markup('<a href="#{}">{}</a>').format(anchor(places[row.runs[0]]), values["runs"])
+        scores = [percent(values["UA"]), percent(values["UA_sd"]), interval(values, "UA"), gain(values) or "-"]
+        tests = [p_value(values["p_holm"]), number(values["effect_size"], "+.2f"), values["verdict"]]
+        cells.append([row.name, link, *scores, *tests, *(percent(values[name]) for _, name in [("", "WA"), *more])])
+    columns = ["objective", "runs", "UA", "UA_sd", "UA_low", "UA_high", "difference", "difference_low"]
+    columns += ["difference_high", "p_holm", "effect_size", "verdict", "WA", *(name for _, name in more)]
+    heads = [*head, "verdict", "WA %", *(name for name, _ in more)]
+    return Table("leader-board", "Test scores, one row an objective", heads, cells, table[columns])
 
 
 def recompute_snippet(rows: Sequence[Row]) -> str:
@@ -78,7 +126,47 @@ def recompute_snippet(rows: Sequence[Row]) -> str:
     keys = ["objective", *rows[0].differs]
     beyond = {"source", "encoders"} & set(keys)
     file, facts = ("result.json", '(facts | facts["config"])') if beyond else ("config.json", "facts")
-    return SNIPPET.format(keys=json.dumps(keys), file=file, facts=facts)
+    value = f"{facts}[key]"
+    if any(row.chosen for row in rows):  # what a search chose differs by fold inside a row
+        value = f'{facts}["searched"].get(key, {value})'
+    return SNIPPET.format(keys=json.dumps(keys), file=file, facts=facts, value=value)
+
+
+def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: Found, maps: bool) -> Iterator[Section]:
+    """Every figure of the report with its table, section by section."""
+    plain = _plain(rows)
+    tested = table[[row.split == "test" for row in rows]].reset_index(drop=True)
+    first = tested["verdict"].iloc[0] == "baseline"
+    yield score_section(table)
+    yield from board_sections(plain, tested)
+    yield from search_sections(plain, search_scores([*found.finished, *found.searched]))
+    yield learning_section(plain, plain[0].name if first else None)
+    yield confusion_section(plain)
+    yield from geometry_sections(tested)
+    if maps:
+        yield map_section(plain)
+
+
+def _plain(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the test list itself, with every modality there."""
+    return [row for row in rows if row.split == "test"]
+
+
+def _left_out(found: Found) -> list[str]:
+    """The runs of the folder that the scores do not hold, counted by kind, and named where they are few."""
+    kinds = {
+        "Failed runs, listed below": found.failed,
+        "Unfinished runs, left out": found.unfinished,
+        "Runs of searches, trained and not tested": found.searched,
+    }
+    names = {kind: f" ({', '.join(run.folder.name for run in runs)})" for kind, runs in kinds.items()}
+    return [f"{kind}: {len(runs)}{names[kind] if len(runs) <= NAMED else ''}." for kind, runs in kinds.items() if runs]
+
+
+def _write_tables(tables: Sequence[Table], folder: Path) -> None:
+    folder.mkdir()
+    for table in tables:
+        table.frame().to_csv(folder / f"{table.name}.csv", index=False)
 
 
 def _target(folder: Path, out: Path | None) -> Path:
@@ -128,14 +216,13 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     versions = (f"{name} {version}" for result in results for name, version in result["versions"].items())
     seconds = [result["timings"]["training_seconds"] for result in results]
     with_pairs = [row for row in rows if "contrastive_weight" not in idle_knobs(row)]
-    pair_weights = (f"{row.objective} {row.runs[0].config.contrastive_weight:g}" for row in with_pairs)
     return [
         ("Corpus", each(config.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),
         ("Clips: train / dev / test", each(sizes)),
         ("Encoders", each(encoders)),
         ("Digests of their weights", each(weights)),
-        ("Contrastive weight", each(pair_weights) or "no pairs"),
+        ("Contrastive weight", _weights(with_pairs) or "no contrastive terms"),
         ("Runs", f"{len(runs)}, in {len(rows)} row{'s' * (len(rows) > 1)}"),
         ("Folds", span([config.fold for config in configs])),
         ("Seeds", span([config.seed for config in configs])),
@@ -150,20 +237,17 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
+def _weights(rows: Sequence[Row]) -> str:
+    """The contrastive weights of each objective, those that a search chose apart."""
+    found: dict[str, set[float]] = {}
+    for row in rows:
+        chosen = "contrastive_weight" in row.chosen
+        values = row.chosen["contrastive_weight"].values() if chosen else [row.runs[0].config.contrastive_weight]
+        found.setdefault(f"{row.objective}{' chosen by fold' if chosen else ''}", set()).update(values)
+    return "; ".join(f"{name} {', '.join(f'{value:g}' for value in sorted(found[name]))}" for name in found)
+
+
 def _knobs(runs: Sequence[Run]) -> Table:
     configs = [run.config.to_dict() for run in runs]
     rows = [(knob, "; ".join(dict.fromkeys(str(config[knob]) for config in configs))) for knob in configs[0]]
-    return Table("Every knob of the runs, and the values it had", ("knob", "values"), rows)
-
-
-def _summary(table: "pd.DataFrame") -> Table:
-    columns = [("macro F1 %", "macro_F1"), ("EER %", "EER"), ("ROC-AUC %", "ROC_AUC")]
-    columns += [(f"{name} %", name) for name in ("R@1", "R@5", "R@10")]
-    columns = [(head, name) for head, name in columns if name in table]
-    head = ["objective", "runs", "UA %", "95 % interval", f"UA - {BASELINE} in points", "verdict", "WA %"]
-    rows = []
-    for values in records(table):
-        cells = [values["objective"], str(values["runs"]), percent(values["UA"]), interval(values, "UA")]
-        cells += [gain(values) or "-", values["verdict"], percent(values["WA"])]
-        rows.append([*cells, *(percent(values[name]) for _, name in columns)])
-    return Table("Test scores, one row an objective", [*head, *(name for name, _ in columns)], rows)
+    return Table("knobs", "Every knob of the runs, and the values it had", ("knob", "values"), rows)

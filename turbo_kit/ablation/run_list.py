@@ -1,0 +1,120 @@
+"""Every run of a folder, sorted by how far it came, and listed with links to what it left."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from turbo_kit.ablation.grid import search_configs
+from turbo_kit.ablation.page import Table
+from turbo_kit.ablation.rows import Row
+from turbo_kit.ablation.wording import percent
+from turbo_kit.config import RunConfig
+from turbo_kit.runs import NOTEBOOK, Run, runs_in
+
+LINKED = (NOTEBOOK, "config.json", "result.json")
+"""What of a run folder the list of runs links to."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs of a folder by how far they came."""
+
+    finished: list[Run]
+    """Trained and tested."""
+    searched: list[Run]
+    """Trained for a search, and meant to go no further."""
+    failed: list[Run]
+    unfinished: list[Run]
+
+
+def find_runs(folder: Path) -> Found:
+    """Sorts the runs of a folder.
+
+    Raises:
+        InputError: no such folder.
+    """
+    runs = list(runs_in(folder))
+    wanted = {_key(one) for run in runs for one in search_configs(run.config)}
+    found = Found([], [], [], [])
+    for run in runs:
+        if run.done:
+            found.finished.append(run)
+        elif run.error:
+            found.failed.append(run)
+        elif (run.folder / "result.json").is_file() and _key(run.config) in wanted:
+            found.searched.append(run)
+        else:
+            found.unfinished.append(run)
+    return found
+
+
+def run_table(rows: Sequence[Row], page: Path) -> Table:
+    """Every tested run: its row, fold, seed, chosen values, score and files.
+
+    Args:
+        rows: of the test list itself.
+        page: the report's HTML file; the links start from its folder.
+    """
+    import pandas as pd
+    from markupsafe import Markup
+
+    knobs = list(dict.fromkeys(knob for row in rows for knob in row.chosen))
+    cells, numbers = [], []
+    for place, row in enumerate(rows, start=1):
+        for run in row.runs:
+            config, score = run.config, run.result["metrics"]["test"]["UA"]
+            chosen = {knob: getattr(config, knob) for knob in row.chosen}
+            first = run is row.runs[0]
+            name = Markup('<span id="{}">{}</span>').format(anchor(place), row.name) if first else row.name
+            known = [str(config.fold), str(config.seed), percent(np.nan if score is None else score)]
+            picked = [f"{chosen[knob]:g}" if knob in chosen else "-" for knob in knobs]
+            cells.append([name, *known, *picked, *(_link(run, file, page) for file in LINKED)])
+            facts = {"objective": row.name, "fold": config.fold, "seed": config.seed, "UA": score}
+            numbers.append({**facts, **chosen, "run": run.folder.name})
+    head = ("row", "fold", "seed", "UA %", *(f"chosen {knob}" for knob in knobs), "notebook", "config", "result")
+    caption = f"All {len(cells)} runs that were tested, with notebook, config and result"
+    return Table("runs", caption, head, cells, pd.DataFrame(numbers))
+
+
+def failed_table(runs: Sequence[Run], page: Path) -> Table:
+    """The runs that failed, with what they failed of."""
+    cells, texts = [], []
+    for run in runs:
+        config, error = run.config, run.error or {}
+        known = [run.folder.name, config.objective, str(config.fold), str(config.seed)]
+        said = [str(error.get(key, "-")) for key in ("error", "message", "when")]
+        cells.append([*known, *said, _link(run, NOTEBOOK, page)])
+        texts.append([*known, *said])
+    import pandas as pd
+
+    head = ("run", "objective", "fold", "seed", "error", "message", "when")
+    numbers = pd.DataFrame(texts, columns=list(head))
+    return Table("failed", f"{len(runs)} run{'s' * (len(runs) > 1)} failed", (*head, "notebook"), cells, numbers)
+
+
+def anchor(place: int) -> str:
+    """Where the list of runs shows the first one of a row, counted from 1."""
+    return f"runs-{place}"
+
+
+def relative(path: Path, page: Path) -> str:
+    """A path as a link from the page's folder."""
+    return quote(Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix())
+
+
+def _link(run: Run, file: str, page: Path) -> str:
+    from markupsafe import Markup
+
+    path = run.folder / file
+    if not path.is_file():
+        return "-"
+    return Markup('<a href="{}">{}</a>').format(relative(path, page), file)
+
+
+def _key(config: RunConfig) -> str:
+    return json.dumps(config.to_dict(), sort_keys=True)

@@ -1,0 +1,30 @@
+"""Every static figure, one function each: data in, a matplotlib `Figure` out, in one style.
+
+>>> from turbo_kit.figures import confusion
+>>> confusion(run.predictions("test"), run.result["classes"])
+"""
+
+from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
+from turbo_kit.figures.curves import learning_curves
+from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals
+from turbo_kit.figures.spaces import GEOMETRY, embedding_map, geometry_scatter
+from turbo_kit.figures.style import MARKERS, OKABE_ITO, Mark, inline_svg, marks
+
+__all__ = [
+    "GEOMETRY",
+    "MARKERS",
+    "OKABE_ITO",
+    "Mark",
+    "confusion",
+    "confusion_counts",
+    "embedding_map",
+    "geometry_scatter",
+    "inline_svg",
+    "learning_curves",
+    "marks",
+    "pair_matrix",
+    "pair_ratios",
+    "run_classes",
+    "score_intervals",
+    "search_map",
+]

@@ -1,0 +1,118 @@
+"""Scores: UA with its interval, row by row, and confusion matrices."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turbo_kit.config import InputError
+from turbo_kit.figures.style import (
+    INK,
+    LINE,
+    MUTED,
+    OKABE_ITO,
+    PAPER,
+    Mark,
+    drawing,
+    heat_map,
+    new_figure,
+    wrapped,
+)
+from turbo_kit.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+VERDICTS = {
+    "baseline": Mark(INK, "D"),
+    "better": Mark(OKABE_ITO[2], "^"),
+    "worse": Mark(OKABE_ITO[1], "v"),
+    "cannot tell": Mark(OKABE_ITO[0], "o"),
+    "not compared": Mark(MUTED, "s"),
+}
+"""How each verdict looks in `score_intervals`."""
+
+
+def score_intervals(table: "pd.DataFrame") -> "Figure":
+    """UA of each row with its interval, marked by verdict; the dashed line is the baseline's, where there is one.
+
+    Args:
+        table: the report's summary table, or any with `objective`, `UA`, `UA_low`, `UA_high` (shares of 1) and
+            `verdict`.
+    """
+    from matplotlib.lines import Line2D
+
+    names = [wrapped(name) for name in table["objective"]]
+    tall = LINE * max(name.count("\n") + 1 for name in names)
+    with drawing():
+        figure = new_figure(8.2, 1.3 + max(0.3, tall + 0.06) * len(names))
+        axes = figure.subplots()
+        values = 100 * table[["UA", "UA_low", "UA_high"]].to_numpy(float)
+        verdicts = table["verdict"].tolist()
+        baseline = values[[verdict == "baseline" for verdict in verdicts], 0]
+        if len(baseline) == 1:
+            axes.axvline(baseline[0], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        for row, (verdict, (score, low, high)) in enumerate(zip(verdicts, values, strict=True)):
+            mark = VERDICTS[verdict]
+            axes.plot([low, high], [row, row], color=mark.colour, linewidth=2.2, solid_capstyle="round")
+            axes.plot(score, row, mark.marker, color=mark.colour, markersize=9, markeredgecolor=PAPER)
+            said = "no labelled clip" if np.isnan(score) else f"{score:.1f}"
+            said += "" if np.isnan(low) else f"  [{low:.1f}, {high:.1f}]"
+            axes.text(1.02, row, said, transform=axes.get_yaxis_transform(), va="center")
+        axes.set_yticks(np.arange(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel("UA on test, %, with the 95 % interval")
+        axes.locator_params(axis="x", nbins=7, steps=[1, 2, 5, 10])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        shown = {verdict: mark for verdict, mark in VERDICTS.items() if verdict in verdicts}
+        handles = [Line2D([], [], color=m.colour, marker=m.marker, linestyle="none") for m in shown.values()]
+        figure.legend(handles, shown, loc="outside upper left", ncols=len(shown), frameon=False, handletextpad=0.2)
+        return figure
+
+
+def confusion(predictions: "pd.DataFrame", classes: Sequence[str], title: str = "") -> "Figure":
+    """How the clips of each class were classified: the shade is the share of the row, the number counts clips.
+
+    Args:
+        predictions: one row a clip with `label` and `predicted`, such as `run.predictions("test")`, or those of many
+            runs below one another; rows without a label are left out.
+        classes: the names, in the order of rows and columns.
+        title: stands above the matrix.
+
+    Raises:
+        InputError: a label or prediction that is none of the classes.
+    """
+    counts = confusion_counts(predictions, classes)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+    size = 1.7 + 0.55 * len(classes)
+    with drawing():
+        figure = new_figure(size, size)
+        axes = figure.subplots()
+        texts = [[f"{count:,}" for count in line] for line in counts]
+        heat_map(axes, shares, texts, classes, classes, limits=(0.0, 1.0))
+        axes.set(xlabel="predicted", ylabel="true", aspect="equal")
+        axes.set_title(wrapped(title))
+        return figure
+
+
+def confusion_counts(predictions: "pd.DataFrame", classes: Sequence[str]) -> NDArray[np.int64]:
+    """(C, C) clips by true class (rows) and predicted class (columns); see `confusion`."""
+    labelled = predictions[predictions["label"].notna()]
+    index = {name: i for i, name in enumerate(classes)}
+    for column in ("label", "predicted"):
+        for name in labelled[column].unique():
+            if name not in index:
+                raise InputError(f"{column} {name!r} is none of the classes ({', '.join(classes)}): give all of them.")
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (labelled["label"].map(index).to_numpy(int), labelled["predicted"].map(index).to_numpy(int)), 1)
+    return counts
+
+
+def run_classes(runs: Iterable[Run]) -> list[str]:
+    """The class names of the runs, each once, in the order of their corpora."""
+    return list(dict.fromkeys(name for run in runs for name in run.result["classes"]))

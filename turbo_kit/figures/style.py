@@ -1,0 +1,174 @@
+"""The one style of every figure: colours, markers, type, and SVG that follows the theme of its page.
+
+Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), and cividis; what has a colour has a marker
+shape too, or its name beside it.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The neutral tones are unlike any other colour in a figure, so that `inline_svg` can hand each to the page's theme.
+INK, MUTED, RULE, PAPER = "#1b1d21", "#5d636e", "#d6d9de", "#fefefe"
+THEME = {INK: "--ink", MUTED: "--muted", RULE: "--rule", PAPER: "--paper"}
+
+OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", MUTED, "#f0e442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.parse_math": False,  # a class or a speaker may be called "$"
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "turbo-kit",
+}
+
+
+LINE = 0.19
+"""Height of a line of text, inches."""
+
+
+class Mark(NamedTuple):
+    """How one class or one objective looks in every figure."""
+
+    colour: str
+    marker: str
+
+
+def marks(names: Iterable[str]) -> dict[str, Mark]:
+    """A colour and a marker shape for each name, by its place; the first 72 pairs are all different."""
+    return {name: Mark(OKABE_ITO[i % len(OKABE_ITO)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of its own, in inches, that pyplot knows nothing of."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return _shown_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
+
+
+@cache
+def _shown_figure() -> "type[Figure]":
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that Jupyter shows by itself, without `%matplotlib` and pyplot's global state."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            with drawing():
+                self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    return ShownFigure
+
+
+def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
+    """The figure as SVG to stand inside a page: crisp at any size, and in the page's own ink and paper.
+
+    Args:
+        figure: any figure of these modules.
+        alt: what a reader who cannot see the figure is told.
+        prefix: keeps the names inside this SVG apart from those of other figures on the page.
+    """
+    buffer = io.StringIO()
+    with drawing():
+        figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    head, body = svg.split(">", 1)
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
+    for tone, variable in THEME.items():
+        body = body.replace(tone, f"var({variable}, {tone})")
+    box = re.search(r'viewBox="[\d. ]+"', head)
+    width = figure.get_figwidth() * 96
+    label = escape(alt, quote=True)
+    return f'<svg {box[0] if box else ""} width="{width:.0f}" role="img" aria-label="{label}">{body}'
+
+
+def text_lines(names: Iterable[str]) -> int:
+    """Lines of text that so many names take, all as high as the highest."""
+    heights = [wrapped(name).count("\n") + 1 for name in names]
+    return max(heights) * len(heights)
+
+
+def wrapped(name: str) -> str:
+    """A row's name over several lines: the objective, then what else tells it from the others."""
+    return name.replace(", ", ",\n")
+
+
+def heat_map(
+    axes: "Axes",
+    values: NDArray[np.float64],
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """A table of shaded cells, each with its text; cells without a number stay blank.
+
+    Args:
+        axes: where to draw.
+        values: (R, C), NaN where there is none.
+        texts: R x C.
+        rows: names of the rows, from the top.
+        columns: names of the columns.
+        limits: values of the darkest and the lightest cell; None = the lowest and the highest value.
+    """
+    low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
+    high = high if high > low else low + 1.0
+    shades = np.ma.masked_invalid(values)
+    axes.pcolormesh(shades, cmap="cividis", vmin=low, vmax=high, edgecolors=PAPER, linewidth=2)
+    for (row, column), value in np.ndenumerate(values):
+        ink = INK if np.isnan(value) else "#ffffff" if (value - low) / (high - low) < 0.55 else "#000000"
+        if texts[row][column]:
+            axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=ink)
+    long = max(map(len, columns)) > 8
+    axes.set_xticks(
+        np.arange(len(columns)) + 0.5, columns, rotation=40 if long else 0, ha="right" if long else "center"
+    )
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [wrapped(name) for name in rows])
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
