@@ -2,11 +2,11 @@ import pandas as pd
 import pytest
 
 from turbo_kit.ablation import execute as execute_module
-from turbo_kit.ablation import report as report_module
 from turbo_kit.ablation.execute import Executed
 from turbo_kit.ablation.grid import configs_of, load_grid, preset_names
 from turbo_kit.cli import main
 from turbo_kit.objectives import PRESETS
+from turbo_kit.report import write as report_module
 from turbo_kit.runs import finished_runs
 
 

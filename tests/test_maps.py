@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ablation.fake_runs import write_run
+from report.fake_runs import write_run
 
 from turbo_kit.maps import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample, separation
 

@@ -15,6 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A room imports only from rooms below it.
 ROOMS = [
     ["cli"],
+    ["report"],
     ["ablation"],
     ["figures"],
     ["maps"],
@@ -76,7 +77,7 @@ def installed(tmp_path_factory):
 def test_the_wheel_holds_what_a_run_needs_and_its_notices(installed):
     package = installed / "turbo_kit"
     assert len(list((package / "corpora/demo/emotion/clips").glob("*.ogg"))) == 1440
-    for name in ("notebooks/04_train.ipynb", "ablation/report.html.j2", "py.typed"):
+    for name in ("notebooks/04_train.ipynb", "report/report.html.j2", "py.typed"):
         assert (package / name).is_file()
     for name in ("demo-audio", "demo-text"):
         assert (package / "encoders/weights" / name / "model.safetensors").is_file()

@@ -219,7 +219,8 @@ def _ablate(configs: Sequence[RunConfig], out: Path, baseline: str = "ce-2pass",
 def _report(folder: Path, out: Path | None, baseline: str) -> None:
     import pandas as pd
 
-    from turbo_kit.ablation.report import format_table, write_report
+    from turbo_kit.report.wording import format_table
+    from turbo_kit.report.write import write_report
 
     page = write_report(folder, out, baseline=baseline)
     _say("\n" + format_table(pd.read_csv(page.with_suffix(".csv"))) + "\n")

@@ -105,7 +105,7 @@ def read_grid(path: Path) -> Grid | Sequence[Grid]:
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not valid {path.suffix[1:].upper()} ({error}).") from error
     outer = found if isinstance(found, list) else [found]
-    tables = [part for table in outer for part in (table, *_under_grid(table))]
+    tables: list[Any] = [part for table in outer for part in (table, *_under_grid(table))]
     if not tables or not all(isinstance(table, dict) and table for table in tables):
         raise InputError(f"{path}: expected parameters and values, such as objective = ['ce-2pass', 'turbo'].")
     return found  # type: ignore[no-any-return]
@@ -132,7 +132,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 def _tables(grids: Grid | Sequence[Grid]) -> list[dict[str, Any]]:
     """Every table of a grid, with what stands beside it."""
-    tables = []
+    tables: list[dict[str, Any]] = []
     for grid in [grids] if isinstance(grids, Mapping) else grids:
         shared = {name: value for name, value in grid.items() if name not in ("grid", "about")}
         tables += [{**shared, **table} for table in _under_grid(grid)] if "grid" in grid else [shared]

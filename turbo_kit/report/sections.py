@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from turbo_kit.ablation.page import Section, Table, picture
-from turbo_kit.ablation.rows import Row
-from turbo_kit.ablation.wording import interval, number, percent, records
 from turbo_kit.figures import (
     confusion,
     confusion_counts,
@@ -20,6 +17,9 @@ from turbo_kit.figures import (
 )
 from turbo_kit.figures.curves import LINES, mean_history
 from turbo_kit.maps import embedding_spaces, separation
+from turbo_kit.report.page import Section, Table, picture
+from turbo_kit.report.rows import Row
+from turbo_kit.report.wording import interval, number, percent, records
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:

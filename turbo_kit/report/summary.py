@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from turbo_kit.ablation.rows import BASELINE, Row, idle_knobs, is_baseline, like_baselines, run_facts, summary_rows
 from turbo_kit.metrics import holm, paired_difference, speaker_bootstrap, verdict
+from turbo_kit.report.rows import BASELINE, Row, is_baseline, like_baselines, run_facts, summary_rows
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["BASELINE", "Row", "idle_knobs", "search_scores", "summary_rows", "summary_table"]
 
 
 def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> "pd.DataFrame":

@@ -9,7 +9,7 @@ from turbo_kit.objectives import PRESETS, Objective, PairBoard
 from turbo_kit.objectives.pairs import PairKey
 
 if TYPE_CHECKING:
-    from turbo_kit.ablation.rows import Row
+    from turbo_kit.report.rows import Row
 
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
 

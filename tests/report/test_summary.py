@@ -6,12 +6,13 @@ import pytest
 from fake_runs import write_run
 from sklearn.metrics import balanced_accuracy_score
 
-from turbo_kit.ablation.names import board_name
-from turbo_kit.ablation.summary import idle_knobs, search_scores, summary_rows, summary_table
-from turbo_kit.ablation.wording import findings, format_table
 from turbo_kit.config import InputError
 from turbo_kit.metrics import holm, paired_difference
 from turbo_kit.objectives import PRESETS
+from turbo_kit.report.names import board_name
+from turbo_kit.report.rows import idle_knobs, summary_rows
+from turbo_kit.report.summary import search_scores, summary_table
+from turbo_kit.report.wording import findings, format_table
 from turbo_kit.runs import finished_runs, runs_in
 
 SEARCHED = {"contrastive_weight": [0.01, 0.1, 1.0], "seed": [100]}

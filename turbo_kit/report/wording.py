@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from turbo_kit.ablation.rows import BASELINE
 from turbo_kit.metrics.statistics import SIGNIFICANCE
+from turbo_kit.report.rows import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,26 +6,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turbo_kit.ablation.board_sections import board_sections, search_sections
-from turbo_kit.ablation.page import Section, Table
-from turbo_kit.ablation.run_list import Found, anchor, failed_table, find_runs, relative, run_table
-from turbo_kit.ablation.sections import (
+from turbo_kit.config import InputError
+from turbo_kit.figures import run_classes
+from turbo_kit.report.board_sections import board_sections, search_sections
+from turbo_kit.report.page import Section, Table
+from turbo_kit.report.rows import BASELINE, Row, idle_knobs, summary_rows
+from turbo_kit.report.run_list import Found, anchor, failed_table, find_runs, relative, run_table
+from turbo_kit.report.sections import (
     confusion_section,
     geometry_sections,
     learning_section,
     map_section,
     score_section,
 )
-from turbo_kit.ablation.summary import BASELINE, Row, idle_knobs, search_scores, summary_rows, summary_table
-from turbo_kit.ablation.wording import findings, format_table, gain, interval, number, p_value, percent, records, span
-from turbo_kit.config import InputError
-from turbo_kit.figures import run_classes
+from turbo_kit.report.summary import search_scores, summary_table
+from turbo_kit.report.wording import findings, gain, interval, number, p_value, percent, records, span
 from turbo_kit.runs import Run, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["format_table", "summary_table", "write_report"]
 
 NAMED = 8
 """So many runs that the page leaves out are named there."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from turbo_kit.ablation.names import board_name, row_names
 from turbo_kit.config import InputError, unknown
 from turbo_kit.objectives import PRESETS, Objective
+from turbo_kit.report.names import board_name, row_names
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from turbo_kit.ablation.names import board_name
-from turbo_kit.ablation.page import Picture, Section, Table, picture
-from turbo_kit.ablation.rows import Row
-from turbo_kit.ablation.wording import interval, number, percent, records
 from turbo_kit.figures import pair_matrix, pair_ratios, search_map
 from turbo_kit.objectives import PRESETS, Objective
 from turbo_kit.objectives.pairs import PairKey
+from turbo_kit.report.names import board_name
+from turbo_kit.report.page import Picture, Section, Table, picture
+from turbo_kit.report.rows import Row
+from turbo_kit.report.wording import interval, number, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd

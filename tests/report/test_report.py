@@ -13,9 +13,11 @@ import pytest
 from fake_runs import CLASSES, write_run
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from turbo_kit.ablation.report import format_table, summary_table, write_report
 from turbo_kit.config import InputError
 from turbo_kit.metrics import paired_difference, speaker_bootstrap
+from turbo_kit.report.summary import summary_table
+from turbo_kit.report.wording import format_table
+from turbo_kit.report.write import write_report
 from turbo_kit.runs import finished_runs, runs_in
 
 
@@ -378,7 +380,7 @@ def test_the_printed_table_has_a_row_an_objective_with_its_name_first(grid, tmp_
 
 def test_a_report_that_is_there_stays_whole_when_a_new_one_fails(grid, report, monkeypatch):
     before = report.read_bytes()
-    monkeypatch.setattr("turbo_kit.ablation.report._template", lambda: 1 / 0)
+    monkeypatch.setattr("turbo_kit.report.write._template", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(grid, report, maps=False)
     assert report.read_bytes() == before
