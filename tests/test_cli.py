@@ -41,6 +41,7 @@ def test_every_command_explains_itself(command, capsys):
         (["ablate"], "which grid? One of demo, dropout"),
         (["ablate", "objectivs"], "did you mean 'objectives'"),
         (["ablate", "grid.toml"], "cannot be read"),
+        (["ablate", "demo", "--folds", "0"], "the grid has no run"),
         (["ablate", "demo", "--engine", "dask"], "needs the address of a scheduler"),
         (["ablate", "demo", "--corpus", "demo-emotoin"], "did you mean 'demo-emotion'"),
         (["ablate", "objectiv=turbo"], "did you mean 'objective'"),

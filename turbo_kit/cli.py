@@ -93,8 +93,8 @@ def ablate(
             f"which grid? One of {', '.join(preset_names())}, a file, or objective=ce-2pass,turbo seed=0,1."
         )
     settings = parse_settings(grid[1:] if name else grid)
-    given = {"corpus": corpus, "fold": folds and list(range(folds)), "seed": seeds and list(range(seeds))}
-    settings |= {knob: value for knob, value in given.items() if value is not None}
+    settings |= {} if corpus is None else {"corpus": corpus}
+    settings |= {knob: list(range(n)) for knob, n in (("fold", folds), ("seed", seeds)) if n is not None}
     configs = configs_of(load_grid(name), settings) if name else configs_of(settings)
     if plan:
         for line in settings_of(configs):

@@ -1,0 +1,52 @@
+"""05_ablation: valid, kept stripped, and executed on a small grid."""
+
+import json
+from tempfile import TemporaryDirectory
+
+import nbformat
+import papermill
+import pytest
+
+from turbo_kit.ablation.execute import notebook_path
+from turbo_kit.ablation.kernel import kernel_manager
+from turbo_kit.runs import finished_runs
+
+NAME = "05_ablation.ipynb"
+
+
+def test_it_is_valid_and_stripped():
+    notebook = nbformat.read(notebook_path(NAME), as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_plans_runs_and_reports_a_grid(quick, tmp_path):
+    grid = {"objective": ["ce-2pass", "turbo"]}
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
+    defaults = quick().to_dict()
+    overrides = {name: defaults[name] for name in ("corpus", "batch_size", "head_width", "projection", "device")}
+    parameters = {
+        "grid": str(tmp_path / "grid.json"),
+        "overrides": {**overrides, "epochs": 2},
+        "out": str(tmp_path / "runs"),
+    }
+    with TemporaryDirectory() as sockets:  # short enough a path for a socket
+        executed = papermill.execute_notebook(
+            notebook_path(NAME),
+            tmp_path / "executed.ipynb",
+            parameters=parameters,
+            kernel_name="python3",
+            kernel_manager_class=kernel_manager(1, sockets),
+            progress_bar=False,
+        )
+    text = "".join(
+        output.get("text", "") for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs
+    )
+    assert "2 runs: all to be tested; 0 complete already" in text
+    assert "UA cannot be told apart" in text or "turbo: UA is" in text
+    pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 4
+    assert {run.config.objective for run in finished_runs(tmp_path / "runs")} == {"ce-2pass", "turbo"}
+    assert (tmp_path / "runs" / "report.html").is_file()
