@@ -141,7 +141,9 @@ def test_failed_runs_are_listed_and_exit_with_1(monkeypatch, tmp_path, capsys):
     assert "turbo-fold0-seed0-12: ZeroDivisionError: division by zero" in printed.err
 
 
-@pytest.mark.parametrize(("error", "code"), [(RuntimeError("it broke"), 1), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(RuntimeError("it broke"), 1), (OSError(28, "No space left"), 1), (KeyboardInterrupt(), 130)]
+)
 def test_other_failures_have_their_own_codes(monkeypatch, tmp_path, error, code):
     def fail(folder, out=None, **options):
         raise error

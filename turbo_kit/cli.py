@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_failed(str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_failed("stopped; what is complete is kept, and the same command goes on from there.", 130))
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:  # such as a full disk
         sys.exit(_failed(str(error), 1))
 
 
