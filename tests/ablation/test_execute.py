@@ -228,7 +228,8 @@ def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tm
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp_path):
-    command = [sys.executable, "-m", "turbo_kit.cli", "ablate", "objective=ce,turbo", "seed=0,1", "--workers", "2"]
+    command = [sys.executable, "-c", "from turbo_kit.cli import main; main()", "ablate", "--workers", "2"]
+    command += ["objective=ce,turbo", "seed=0,1"]
     command += [f"corpus=manifest:{tones}", "epochs=3", "batch_size=8", "head_width=32", "projection=16", "device=cpu"]
     killed = subprocess.Popen([*command, "--out", str(tmp_path / "killed")], start_new_session=True)
     deadline = time.monotonic() + 120

@@ -15,8 +15,6 @@ from typing import Any, NoReturn
 MODULES = (
     "ipykernel.kernelapp",
     "lightning_fabric",
-    "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
     "pyarrow.parquet",
     "sklearn.metrics",
     "tqdm.auto",
