@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +40,9 @@ class Run:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
 
-    @property
+    @cached_property
     def config(self) -> RunConfig:
-        """The config that the run was trained with."""
+        """The config that the run was trained with: read once, since it never changes in a folder named by it."""
         return RunConfig.from_dict(self._json("config.json"))
 
     @property

@@ -26,9 +26,6 @@ def info_nce_loops(
 ) -> float:
     sim = cosine if similarity == "cosine" else dot
 
-    def is_negative(i: int, j: int) -> bool:
-        return i != j and (groups is None or groups[i] != groups[j] or groups[i] < 0)
-
     def one_way(anchors: Rows, others: Rows) -> float:
         clips = [i for i in range(len(anchors)) if present is None or present[i]]
         losses = []
@@ -36,7 +33,7 @@ def info_nce_loops(
             positive = sim(anchors[i], others[i]) / temperature
             scores = [positive]
             for j in clips:
-                if is_negative(i, j):
+                if are_negatives(i, j, groups):
                     scores.append(sim(anchors[i], others[j]) / temperature)
                     if negatives == "both":
                         scores.append(sim(anchors[i], anchors[j]) / temperature)

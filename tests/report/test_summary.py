@@ -195,12 +195,13 @@ def test_what_a_search_tried(tmp_path):
     unlike = {"seed": 1}, {"contrastive_weight": 0.3}, {"temperature": 0.5}, {"source": "b" * 64}
     for knobs in unlike:  # of no search: another seed, a value that was not asked for, another setting, another kit
         write_run(tmp_path, objective="turbo", done=False, skill=2.0, clips=24, **({"seed": 100} | knobs))
-    found = search_scores(list(runs_in(tmp_path)))
+    rows = summary_rows(finished_runs(tmp_path))
+    found = search_scores(rows, list(runs_in(tmp_path)))
     assert found.columns.tolist() == ["row", "objective", "normalize_pairs", "fold", "knob", "value", "dev_UA"]
     assert dict(zip(zip(found["fold"], found["value"], strict=True), found["dev_UA"], strict=True)) == scores
     assert len(found) == 6
     assert set(found["row"]) == set(found["objective"]) == {"turbo"} and set(found["knob"]) == {"contrastive_weight"}
-    assert search_scores([]).empty and search_scores(finished_runs(tmp_path)).empty
+    assert search_scores([], []).empty and search_scores(rows, finished_runs(tmp_path)).empty
 
 
 def test_a_test_without_a_modality_is_a_row_of_its_own(tmp_path):

@@ -78,19 +78,16 @@ def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None
     task and what the embedded encoders take on one CPU core.
     """
     searches, tasks = plan(configs, Path(out).resolve())
-    left = [task for task in [*searches, *tasks] if not task.complete]
-    number, open_ones = len(searches) + len(configs), len(configs) - len(tasks)
-    done = number - len(left) - open_ones
+    number = len(searches) + len(configs)
     known = [_seconds(task.run) for task in [*searches, *tasks] if task.complete]
+    done = len(known)
     if known:
-        each, source = sum(known) / len(known), f"by the {len(known)} that are finished here"
+        each, source = sum(known) / done, f"by the {done} that are finished here"
     else:
         config = configs[0]
         clips = len(_fold(config.corpus, config.fold).train.utterances)
-        each, source = (
-            NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.epochs,
-            "a guess, until the first ones are finished",
-        )
+        each = NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.epochs
+        source = "a guess, until the first ones are finished"
     at_once = workers or cores()
     searched = f"{len(searches)} on development data, to choose knobs, and {len(configs)} to be tested"
     split = searched if searches else "all to be tested"

@@ -46,9 +46,14 @@ def learning_curves(runs: Mapping[str, Sequence[Run]] | Sequence[Run], reference
 
 def mean_history(runs: Sequence[Run]) -> "pd.DataFrame":
     """Mean development scores of some runs by epoch, as far as all of them were trained."""
+    mean: pd.DataFrame = _mean([run.history.set_index("epoch")[["dev_UA", "dev_loss"]] for run in runs])
+    return mean
+
+
+def _mean(histories: Sequence[Any]) -> Any:
+    """Mean by epoch of series or tables, as far as all of them go."""
     import pandas as pd
 
-    histories = [run.history.set_index("epoch")[["dev_UA", "dev_loss"]] for run in runs]
     shared = min(history.index.max() for history in histories)
     return pd.concat(histories).groupby(level="epoch").mean().loc[:shared]
 
@@ -102,8 +107,6 @@ def _by_epoch(axes: "Axes") -> None:
 
 def _curves(axes: "Axes", runs: Sequence[Run], column: str, scale: float, mark: Mark) -> float:
     """Draws the lines of one objective; returns where its line ends."""
-    import pandas as pd
-
     histories = [run.history.set_index("epoch")[column] * scale for run in runs]
     alone = len(runs) == 1
     for run, history in zip(runs, histories, strict=True):
@@ -115,8 +118,7 @@ def _curves(axes: "Axes", runs: Sequence[Run], column: str, scale: float, mark: 
         axes.plot(chosen, history[chosen], mark.marker, color=mark.colour, markersize=size, **edge)
     if alone:
         return float(histories[0].iloc[-1])
-    shared = min(history.index.max() for history in histories)
-    mean = pd.concat(histories, axis="columns").loc[:shared].mean(axis="columns")
+    mean = _mean(histories)
     axes.plot(mean.index, mean, color=mark.colour, linewidth=2.2)
     return float(mean.iloc[-1])
 

@@ -3,12 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from turbo_kit.figures import pair_matrix, pair_ratios, search_map
-from turbo_kit.objectives import PRESETS, Objective
-from turbo_kit.objectives.pairs import PairKey
-from turbo_kit.report.names import board_name
+from turbo_kit.objectives import PRESETS
+from turbo_kit.report.boards import Board
 from turbo_kit.report.page import Picture, Section, Table, picture
 from turbo_kit.report.rows import Row
 from turbo_kit.report.wording import interval, number, percent, records
@@ -16,28 +15,7 @@ from turbo_kit.report.wording import interval, number, percent, records
 if TYPE_CHECKING:
     import pandas as pd
 
-RATIO = "in-modal : cross-modal = "
-
-
-class Board(NamedTuple):
-    """A row, and the weight of each pair on its board."""
-
-    row: Row
-    usual: dict[str, float]
-    """As the preset has them."""
-    weights: dict[str, float]
-
-    @property
-    def left_out(self) -> set[str]:
-        """The preset's pairs that are not computed, where all others weigh what they do in the preset."""
-        missing = {name for name, weight in self.usual.items() if weight and not self.weights[name]}
-        return missing if self.weights == self.usual | dict.fromkeys(missing, 0.0) else set()
-
-    @property
-    def alone(self) -> str | None:
-        """The only pair that is computed, of several."""
-        active = [name for name, weight in self.weights.items() if weight]
-        return active[0] if len(active) == 1 < len(self.weights) else None
+RowBoards = list[tuple[Row, Board]]
 
 
 def board_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Section]:
@@ -80,39 +58,32 @@ def search_sections(rows: Sequence[Row], tried: "pd.DataFrame") -> Iterator[Sect
     yield Section("What the search tried", text, pictures, tables)
 
 
-def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[list[Board]]:
-    """Boards of rows that differ in nothing but the knobs named."""
-    groups: dict[str, list[Board]] = {}
+def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowBoards]:
+    """Rows that differ in nothing but the knobs named, each with its board."""
+    groups: dict[str, RowBoards] = {}
     if not any("pair_weights" in row.differs for row in rows):
         return []
     for row in rows:
         if row.objective in PRESETS:
             rest = {key: value for key, value in row.differs.items() if key not in apart}
             key = json.dumps([row.objective, rest, sorted(row.chosen)], sort_keys=True)
-            usual = _weights(row.objective, {})
-            groups.setdefault(key, []).append(
-                Board(row, usual, _weights(row.objective, row.runs[0].config.pair_weights))
-            )
+            board = Board.of(row.objective, row.runs[0].config.pair_weights)
+            groups.setdefault(key, []).append((row, board))
     return list(groups.values())
 
 
-def _weights(objective: str, own: dict[str, float]) -> dict[str, float]:
-    changed: dict[PairKey, float] = dict(own.items())
-    board = Objective.preset(objective, pair_weights=changed).board
-    return {pair.name: pair.weight for pair in board.pairs}
-
-
-def _matrix(boards: Sequence[Board], scores: "pd.DataFrame", place: int) -> list[Picture]:
-    ua = {board.row.name: float(scores["UA"][board.row.name]) for board in boards}
-    alone = {board.alone: ua[board.row.name] for board in boards if board.alone}
-    without = {name: ua[board.row.name] for board in boards for name in board.left_out if len(board.left_out) == 1}
+def _matrix(boards: RowBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
+    ua = {row.name: float(scores["UA"][row.name]) for row, _ in boards}
+    alone = {board.alone: ua[row.name] for row, board in boards if board.alone}
+    without = {board.left_out[0]: ua[row.name] for row, board in boards if len(board.left_out) == 1}
     if len(alone) + len(without) < 2:
         return []
-    whole = next((board.row.name for board in boards if board.weights == board.usual), None)
-    names = [name for name in boards[0].usual if name in alone or name in without]
+    objective, usual = boards[0][0].objective, boards[0][1].usual
+    whole = next((row.name for row, board in boards if board.weights == usual), None)
+    names = [name for name in usual if name in alone or name in without]
     cells = [[name, *(percent(kind.get(name, float("nan"))) for kind in (alone, without))] for name in names]
     said = "; ".join(f"{name} alone {one}, without it {other}" for name, one, other in cells)
-    beside = f"UA % of {boards[0].row.objective}."
+    beside = f"UA % of {objective}."
     if whole is not None:
         cells.append(["whole board", percent(ua[whole]), "-"])
         beside = f"UA %, and its distance from the whole board ({whole}: {percent(ua[whole])} %)."
@@ -121,19 +92,17 @@ def _matrix(boards: Sequence[Board], scores: "pd.DataFrame", place: int) -> list
     return [picture(pair_matrix(alone, without, None if whole is None else ua[whole]), alt, beside, numbers)]
 
 
-def _ratios(boards: Sequence[Board], scores: "pd.DataFrame", place: int) -> list[Picture]:
+def _ratios(boards: RowBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
     import pandas as pd
 
     found: list[dict[str, Any]] = []
-    for board in boards:
-        said = board_name(board.row.objective, board.weights)
-        if said.startswith(RATIO):
-            inside = sum(weight for name, weight in board.weights.items() if name[0] == name[3])
-            weight = float("nan") if board.row.chosen else board.row.runs[0].config.contrastive_weight
-            values = scores.loc[board.row.name]
-            ratio = {"ratio": said.removeprefix(RATIO), "in_modal": inside / sum(board.weights.values())}
+    for row, board in boards:
+        if board.sums is not None:
+            weight = float("nan") if row.chosen else row.runs[0].config.contrastive_weight
+            values = scores.loc[row.name]
+            ratio = {"ratio": board.ratio, "in_modal": board.sums[0] / sum(board.sums)}
             shown = {name: values[name] for name in ("UA", "UA_low", "UA_high")}
-            found.append({"objective": board.row.name, **ratio, "contrastive_weight": weight, **shown})
+            found.append({"objective": row.name, **ratio, "contrastive_weight": weight, **shown})
     table = pd.DataFrame(found)
     if not found or table["ratio"].nunique() < 2:
         return []
@@ -147,7 +116,7 @@ def _ratios(boards: Sequence[Board], scores: "pd.DataFrame", place: int) -> list
     alt += "; ".join(f"{ratio} at weight {weight}: {ua}" for ratio, weight, ua, _ in cells) + "."
     compared = scores.loc[scores["verdict"] == "baseline", "UA"]
     figure = pair_ratios(table, float(compared.iloc[0]) if len(compared) == 1 else None)
-    beside = f"{boards[0].row.objective}: sums of the weights of in-modal and cross-modal pairs."
+    beside = f"{boards[0][0].objective}: sums of the weights of in-modal and cross-modal pairs."
     return [picture(figure, alt, beside, numbers)]
 
 

@@ -1,12 +1,11 @@
 """Names of rows: the objective, and what tells it from the other rows, in words where there are some."""
 
 from collections.abc import Collection, Mapping, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import ABSENT
-from turbo_kit.objectives import PRESETS, Objective, PairBoard
-from turbo_kit.objectives.pairs import PairKey
+from turbo_kit.objectives import PRESETS
+from turbo_kit.report.boards import Board
 
 if TYPE_CHECKING:
     from turbo_kit.report.rows import Row
@@ -51,18 +50,12 @@ def board_name(objective: str, pair_weights: Mapping[str, float]) -> str:
     given = f"pair_weights={brief(pair_weights)}"
     if not pair_weights or objective not in PRESETS:
         return given if pair_weights else ""
-    own: dict[PairKey, float] = dict(pair_weights.items())
-    board, usual = Objective.preset(objective, pair_weights=own).board, Objective.preset(objective).board
-    if len(board.pairs) > 1 and len(board.active) == 1:
-        return f"{board.active[0].name} alone"
-    kinds = [[pair.weight for pair in board.pairs if pair.in_modal == kind] for kind in (True, False)]
-    if board.active and all(len(set(weights)) == 1 for weights in kinds):
-        return f"in-modal : cross-modal = {_ratio(*map(sum, kinds))}"
-    weights, before = _weights(board), _weights(usual)
-    left_out = [name for name, weight in before.items() if weight and not weights[name]]
-    if left_out and weights == before | dict.fromkeys(left_out, 0.0):
-        return f"without {' and '.join(left_out)}"
-    return given
+    board = Board.of(objective, pair_weights)
+    if board.alone:
+        return f"{board.alone} alone"
+    if board.ratio:
+        return f"in-modal : cross-modal = {board.ratio}"
+    return f"without {' and '.join(board.left_out)}" if board.left_out else given
 
 
 def brief(value: Any) -> str:
@@ -119,19 +112,3 @@ def _differ_only_where_idle(rows: "Sequence[Row]", idle: Sequence[Collection[str
         if len(values) <= 1:
             quiet.add(key)
     return quiet
-
-
-def _weights(board: PairBoard) -> dict[str, float]:
-    return {pair.name: pair.weight for pair in board.pairs}
-
-
-def _ratio(first: float, second: float) -> str:
-    """Two sums as the simplest whole numbers, or as they are where no numbers up to 100 give their ratio."""
-    if not first or not second:
-        return f"{int(first > 0)} : {int(second > 0)}"
-    large, small = max(first, second), min(first, second)
-    simple = Fraction(large / small).limit_denominator(100)
-    if abs(float(simple) - large / small) > 1e-6 * large / small:
-        return f"{first:g} : {second:g}"
-    parts = (simple.numerator, simple.denominator)
-    return "{} : {}".format(*(parts if first >= second else reversed(parts)))

@@ -31,9 +31,13 @@ def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> "pd.DataFram
         InputError: no finished run, no run of a baseline other than the default, two runs of one setting with the same
             fold and seed, or two values that a search chose for one fold.
     """
+    return rows_table(summary_rows([run for run in runs if run.done], baseline), baseline)
+
+
+def rows_table(rows: Sequence[Row], baseline: str = BASELINE) -> "pd.DataFrame":
+    """`summary_table` of rows that are there already."""
     import pandas as pd
 
-    rows = summary_rows([run for run in runs if run.done], baseline)
     frames = {row.name: row.predictions for row in rows}
     found = [_compared(row, rows, frames, baseline) for row in rows]
     corrected = holm([None if one is None else one["p"] for one in found])
@@ -45,11 +49,12 @@ def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> "pd.DataFram
     )
 
 
-def search_scores(runs: Sequence[Run]) -> "pd.DataFrame":
+def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> "pd.DataFrame":
     """What the searches on development data tried, and what it scored there.
 
     Args:
-        runs: the runs of a folder; those of a search are trained and not tested.
+        rows: what `summary_rows` returned.
+        runs: those of the searches, trained and not tested, among any others.
 
     Returns:
         One line for each search run and each knob that it searched: `row` (its name in `summary_table`), `objective`,
@@ -58,16 +63,13 @@ def search_scores(runs: Sequence[Run]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    finished = [run for run in runs if run.done]
     tried: dict[tuple[str, int], list[tuple[Run, dict[str, Any]]]] = {}
     for run in runs:
         if not run.done and (run.folder / "result.json").is_file():
             facts = run_facts(run)
             tried.setdefault((facts["objective"], facts["fold"]), []).append((run, facts))
     lines: list[dict[str, Any]] = []
-    for row in summary_rows(finished) if finished else []:
-        if row.split != "test":
-            continue
+    for row in (row for row in rows if row.split == "test"):
         by_fold = {facts["fold"]: facts for facts in map(run_facts, row.runs if row.chosen else ())}
         for fold, facts in by_fold.items():
             for run, other in tried.get((row.objective, fold), ()):

@@ -19,7 +19,7 @@ from turbo_kit.report.sections import (
     map_section,
     score_section,
 )
-from turbo_kit.report.summary import search_scores, summary_table
+from turbo_kit.report.summary import rows_table, search_scores
 from turbo_kit.report.wording import findings, gain, interval, number, p_value, percent, records, span
 from turbo_kit.runs import Run, write_atomically
 
@@ -69,7 +69,7 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True, ba
     path = _target(folder, out)
     tables_folder = path.with_name(f"{path.stem}_tables")
     rows = summary_rows(found.finished, baseline)
-    table = summary_table(found.finished, baseline)
+    table = rows_table(rows, baseline)
     plain = _plain(rows)
     board, sections = leader_board(rows, table, baseline), list(_sections(rows, table, found, maps))
     runs = [run_table(plain, path), *([failed_table(found.failed, path)] if found.failed else [])]
@@ -138,7 +138,7 @@ def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: Found, maps: bo
     first = tested["verdict"].iloc[0] == "baseline"
     yield score_section(table)
     yield from board_sections(plain, tested)
-    yield from search_sections(plain, search_scores([*found.finished, *found.searched]))
+    yield from search_sections(plain, search_scores(plain, found.searched))
     yield learning_section(plain, plain[0].name if first else None)
     yield confusion_section(plain)
     yield from geometry_sections(tested)
