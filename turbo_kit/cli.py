@@ -140,10 +140,11 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
         inputs["audio_paths"] = [u.path for u in clips]
     if "text" in loaded.modalities:
         inputs["texts"] = [u.text for u in clips]
-    table = loaded.predict(**inputs).rename(columns={"label": "predicted"})
+    table, arrays = loaded.predict_and_embed(**inputs)
+    table = table.rename(columns={"label": "predicted"})
     for place, name in enumerate(("id", "speaker", "label")):
         table.insert(place, name, [getattr(u, name) for u in clips])
-    for name, array in loaded.embed(**inputs).items():
+    for name, array in arrays.items():
         table[name] = list(array)
     write_atomically(out, table.to_parquet)
     _say(f"{len(table)} clips: {out}")

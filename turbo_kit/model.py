@@ -183,13 +183,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
             InputError: lists of different length, an unreadable clip, or a modality left out of a model that was not
                 trained to do without it (`modality_dropout` above 0).
         """
-        import pandas as pd
-
-        logits = torch.cat([output.logits[0] for output in self._run(audio_paths, texts)])
-        probabilities = logits.float().softmax(dim=-1).cpu().numpy()
-        table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
-        table.insert(0, "label", [self.classes[i] for i in probabilities.argmax(axis=1)])
-        return table
+        return self.predict_and_embed(audio_paths, texts)[0]
 
     def embed(
         self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
@@ -207,12 +201,23 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         Raises:
             InputError: as for `predict`.
         """
+        return self.predict_and_embed(audio_paths, texts)[1]
+
+    def predict_and_embed(
+        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
+    ) -> "tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]":
+        """What `predict` and `embed` return, of one look at the clips."""
+        import pandas as pd
+
         outputs = list(self._run(audio_paths, texts))
+        probabilities = torch.cat([output.logits[0] for output in outputs]).float().softmax(dim=-1).cpu().numpy()
+        table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
+        table.insert(0, "label", [self.classes[i] for i in probabilities.argmax(axis=1)])
         arrays = {}
         for modality in self._given(audio_paths, texts):
             arrays[modality] = torch.cat([output.pooled[modality][0] for output in outputs])
             arrays[f"{modality}_projected"] = torch.cat([output.views[f"{modality[0]}1"] for output in outputs])
-        return {name: array.float().cpu().numpy() for name, array in arrays.items()}
+        return table, {name: array.float().cpu().numpy() for name, array in arrays.items()}
 
     def _run(self, audio_paths: Sequence[str | Path] | None, texts: Sequence[str] | None) -> Iterator[ModelOutput]:
         """What the model makes of the clips, batch by batch, without dropout."""
