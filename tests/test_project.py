@@ -16,8 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ROOMS = [
     ["cli"],
     ["report"],
-    ["ablation"],
+    ["ablation", "explorer"],
     ["figures"],
+    ["inspection"],
     ["maps"],
     ["training"],
     ["evaluation"],

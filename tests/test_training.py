@@ -7,7 +7,15 @@ import torch
 from turbo_kit import InputError, RunConfig, Utterance, evaluate, train
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.model import TurboModel
-from turbo_kit.training import _class_weights, _optimizer, _visible_labels, build_objective
+from turbo_kit.training import (
+    _class_weights,
+    _optimizer,
+    _visible_labels,
+    build_objective,
+    development_outputs,
+    prepare,
+    training_steps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +255,41 @@ def test_a_gpu_trains_in_bf16(quick, fold, tmp_path):
     run = train(quick(device="cuda", epochs=10), fold.train, fold.dev, tmp_path)
     assert run.result["device"].startswith("cuda")
     assert evaluate(run, fold.test)["UA"] > 0.9
+
+
+def test_epoch_embeddings_show_how_development_clips_moved(quick, fold, tmp_path):
+    run = train(quick(epoch_embeddings=True, patience=0), fold.train, fold.dev, tmp_path)
+    epochs, table, embeddings = run.epochs(), run.predictions("dev"), run.embeddings("dev")
+    assert set(epochs) == {"audio", "text", "predicted"}
+    assert epochs["predicted"].shape == (4, len(table))
+    assert epochs["audio"].shape == (4, *embeddings["audio"].shape)
+    best = run.result["best_epoch"]
+    for modality in ("audio", "text"):
+        np.testing.assert_allclose(epochs[modality][best], embeddings[modality], atol=1e-6)
+        assert not np.allclose(epochs[modality][0], epochs[modality][1])
+    classes = np.array(run.result["classes"])
+    assert classes[epochs["predicted"][best]].tolist() == table["predicted"].tolist()
+
+
+def test_a_run_without_epoch_embeddings_says_how_to_get_them(quick, fold, tmp_path):
+    run = train(quick(epochs=1), fold.train, fold.dev, tmp_path)
+    with pytest.raises(InputError, match="epoch_embeddings=True"):
+        run.epochs()
+
+
+def test_epoch_embeddings_change_no_result(quick, fold, tmp_path):
+    runs = [train(quick(epoch_embeddings=kept), fold.train, fold.dev, tmp_path) for kept in (False, True)]
+    one, other = (run.history.drop(columns="seconds") for run in runs)
+    assert one.equals(other)
+
+
+def test_training_can_be_watched_step_by_step_without_changing_it(quick, fold, tmp_path):
+    config = quick(epochs=2, patience=0)
+    watched: list[float] = []
+    ready = prepare(config, fold.train, fold.dev)
+    for step in training_steps(ready):
+        development_outputs(ready)  # leaves the model in evaluation mode
+        watched.append(float(step.losses["train_loss"]))
+    history = train(config, fold.train, fold.dev, tmp_path).history
+    means = np.array(watched).reshape(2, -1).mean(axis=1)
+    np.testing.assert_allclose(means, history["train_loss"], rtol=1e-6)

@@ -111,6 +111,8 @@ class RunConfig:
     """Arithmetic: auto = bf16-mixed on CUDA, 32-true elsewhere."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
+    epoch_embeddings: bool = False
+    """Keep the embeddings of the development clips before training and after every epoch, to see how they move."""
     searched: dict[str, list[int | float]] = field(default_factory=dict)
     """Knobs that an ablation chooses by development data, from these values, with the seed given among them:
     {"contrastive_weight": [0.05, 0.1], "seed": [100]}."""

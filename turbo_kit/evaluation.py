@@ -15,7 +15,7 @@ from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features, trunk_features
 from turbo_kit.metrics import classification_scores, geometry_scores, retrieval_scores
 from turbo_kit.model import TurboModel
-from turbo_kit.runs import Run, fold_part, write_atomically, write_json
+from turbo_kit.runs import EPOCHS, Run, fold_part, write_atomically, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,3 +203,13 @@ def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, N
     write_atomically(run.folder / "embeddings.safetensors", lambda partial: save_file(arrays, partial))
     predictions = pd.concat(tables, ignore_index=True)
     write_atomically(run.folder / "predictions.parquet", predictions.to_parquet)
+
+
+def write_epochs(run: Run, epochs: "Sequence[Mapping[str, NDArray[np.float32]]]") -> None:
+    """Writes what `model_outputs` gave of the development clips, time after time, into the run folder."""
+    from safetensors.numpy import save_file
+
+    pooled = [name for name in epochs[0] if name.startswith("pooled.")]
+    arrays = {name.removeprefix("pooled."): np.stack([outputs[name][0] for outputs in epochs]) for name in pooled}
+    arrays["predicted"] = np.stack([outputs["logits"][0].argmax(axis=1) for outputs in epochs])
+    write_atomically(run.folder / EPOCHS, lambda partial: save_file(arrays, partial))

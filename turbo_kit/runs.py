@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from turbo_kit.model import TurboModel
 
 NOTEBOOK = "notebook.ipynb"
+EPOCHS = "epochs.safetensors"
 ERROR = "error.json"
 """Of a run that failed: what it failed of."""
 
@@ -100,6 +101,22 @@ class Run:
         if not chosen:
             raise InputError(f"{self.folder} has no embeddings of {split!r}: evaluate the run first.")
         return chosen
+
+    def epochs(self) -> "dict[str, NDArray[Any]]":
+        """How the development clips moved: before training and after each epoch, in the order of the predictions.
+
+        Returns:
+            `audio` and `text`, (epochs + 1, N, D) pooled embeddings, and `predicted`, (epochs + 1, N), the place of the
+            predicted class in `result["classes"]`.
+
+        Raises:
+            InputError: the run was trained without `epoch_embeddings`.
+        """
+        from safetensors.numpy import load_file
+
+        if self.trained and not (self.folder / EPOCHS).is_file():
+            raise InputError(f"{self.folder} kept no embeddings of its epochs: train it with epoch_embeddings=True.")
+        return dict(load_file(self._existing(EPOCHS)))
 
     def model(self) -> "TurboModel":
         """The trained model, in evaluation mode."""

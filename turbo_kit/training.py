@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from turbo_kit.evaluation import (
     inspect,
     model_outputs,
     padded_batch,
+    write_epochs,
     write_outputs,
 )
 from turbo_kit.metrics import classification_scores, selection_score
@@ -37,6 +38,7 @@ from turbo_kit.runs import Run, clear, fold_part, planned_run, source_fingerprin
 if TYPE_CHECKING:
     import pandas as pd
     from lightning_fabric import Fabric
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +73,14 @@ def train(
         log.info("%s is there already: nothing is trained.", run.folder)
         return run
     started = time.perf_counter()
-    fabric = _fabric(config)
-    fabric.seed_everything(config.seed, verbose=False)
-    labels = _visible_labels(train, config)
-    objective = build_objective(config, labels, len(train.classes))
-    model = TurboModel.from_config(config, train.classes).to(fabric.device)
-    train_features = clip_features(model, train, progress=progress)
-    dev_features = clip_features(model, dev, progress=progress)
-    batches = _Batches(config, train, train_features, labels, fabric.device)
+    ready = prepare(config, train, dev, progress=progress)
     prepared = time.perf_counter()
-    history, best = _fit(fabric, config, model, objective, batches, dev, dev_features, progress)
+    history, best, epochs = _fit(ready, progress)
+    model = ready.model
     model.load_trained_state(best.state)
     trained = time.perf_counter()
 
-    table, arrays, scores = inspect(model, dev_features, dev, config.seed)
+    table, arrays, scores = inspect(model, ready.dev_features, dev, config.seed)
     model.about = _facts(config, train, card_scores("dev", scores))
     result = {
         "status": "trained",
@@ -100,7 +96,7 @@ def train(
             "seconds_per_epoch": (trained - prepared) / len(history),
         },
         "versions": _versions(),
-        "device": str(fabric.device),
+        "device": str(ready.fabric.device),
         "threads": torch.get_num_threads(),
         "source": source_fingerprint(),
         "encoders": model.fingerprints,
@@ -111,6 +107,8 @@ def train(
     write_json(run.folder / "fold.json", {"train": fold_part(train), "dev": fold_part(dev)})
     write_atomically(run.folder / "history.parquet", history.to_parquet)
     write_outputs(run, {"dev": (table, arrays)})
+    if epochs:
+        write_epochs(run, epochs)
     write_atomically(run.folder / "checkpoint", model.save_pretrained)
     write_json(run.folder / "result.json", result)
     return run
@@ -148,6 +146,72 @@ def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> O
     return objective
 
 
+@dataclass(frozen=True)
+class Ready:
+    """All that training needs, prepared from a config and two lists of clips."""
+
+    config: RunConfig
+    fabric: "Fabric"
+    model: TurboModel
+    objective: Objective
+    batches: "_Batches"
+    dev: Corpus
+    dev_features: dict[str, Features]
+
+
+def prepare(config: RunConfig, train: Corpus, dev: Corpus, *, progress: bool = False) -> Ready:
+    """Builds the model and the objective, and computes or reads what the frozen trunks make of the clips.
+
+    Raises:
+        InputError: a config that does not fit, or a clip that cannot be used.
+    """
+    fabric = _fabric(config)
+    fabric.seed_everything(config.seed, verbose=False)
+    labels = _visible_labels(train, config)
+    objective = build_objective(config, labels, len(train.classes))
+    model = TurboModel.from_config(config, train.classes).to(fabric.device)
+    train_features = clip_features(model, train, progress=progress)
+    dev_features = clip_features(model, dev, progress=progress)
+    batches = _Batches(config, train, train_features, labels, fabric.device)
+    return Ready(config, fabric, model, objective, batches, dev, dev_features)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch that training has seen: `losses` holds `train_loss` and each term as `term.<name>`, detached."""
+
+    epoch: int
+    number: int
+    losses: dict[str, Tensor]
+    learning_rate: float
+
+
+def training_steps(ready: Ready) -> Iterator[Step]:
+    """Trains batch by batch, epoch by epoch, and says what each batch cost; whoever asks for the next may look on.
+
+    The model may be put into evaluation mode between two steps.
+    """
+    config, fabric, batches = ready.config, ready.fabric, ready.batches
+    total = config.epochs * -(-len(batches) // config.accumulate)
+    optimizer, schedule = _optimizer(config, ready.model, ready.objective, total)
+    ready.objective.to(fabric.device)
+    wrapped, optimizer = fabric.setup(ready.model, optimizer)
+    for epoch in range(1, config.epochs + 1):
+        for number, (hidden, labels, transcripts) in enumerate(batches.of_epoch(epoch), start=1):
+            ready.model.train()
+            output = wrapped(hidden, ready.objective.passes)
+            loss = ready.objective(output.views, output.logits, labels, same=transcripts)
+            fabric.backward(loss.total / config.accumulate)
+            if number % config.accumulate == 0 or number == len(batches):
+                if config.clip_norm:
+                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+            terms = {f"term.{name}": term for name, term in loss.terms.items()}
+            yield Step(epoch, number, {"train_loss": loss.total.detach()} | terms, float(schedule.get_last_lr()[0]))
+
+
 @dataclass
 class _Best:
     """The epoch that development data prefers so far; of equal ones the earlier."""
@@ -157,57 +221,42 @@ class _Best:
     state: dict[str, Tensor]
 
 
-def _fit(
-    fabric: "Fabric",
-    config: RunConfig,
-    model: TurboModel,
-    objective: Objective,
-    batches: "_Batches",
-    dev: Corpus,
-    dev_features: dict[str, Features],
-    progress: bool,
-) -> "tuple[pd.DataFrame, _Best]":
+def _fit(ready: Ready, progress: bool) -> "tuple[pd.DataFrame, _Best, list[dict[str, NDArray[np.float32]]]]":
     """Trains epoch by epoch, looks at development data after each, and keeps the best epoch's weights."""
     import pandas as pd
-    from tqdm.auto import trange
+    from tqdm.auto import tqdm
 
-    steps = config.epochs * -(-len(batches) // config.accumulate)
-    optimizer, schedule = _optimizer(config, model, objective, steps)
-    objective.to(fabric.device)
-    wrapped, optimizer = fabric.setup(model, optimizer)
+    config, model = ready.config, ready.model
     rows, best = [], _Best(0, -np.inf, {})
-    epochs = trange(1, config.epochs + 1, desc=config.objective, unit="epoch", disable=not progress)
-    for epoch in epochs:
-        started = time.perf_counter()
-        model.train()
-        sums: Counter[str] = Counter()
-        for number, (hidden, labels, transcripts) in enumerate(batches.of_epoch(epoch), start=1):
-            output = wrapped(hidden, objective.passes)
-            loss = objective(output.views, output.logits, labels, same=transcripts)
-            fabric.backward(loss.total / config.accumulate)
-            sums.update({"train_loss": loss.total.detach()} | {f"term.{n}": term for n, term in loss.terms.items()})
-            if number % config.accumulate == 0 or number == len(batches):
-                if config.clip_norm:
-                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-        means = {name: float(value) / len(batches) for name, value in sums.items()}
+    epochs = [development_outputs(ready)] if config.epoch_embeddings else []
+    bar = tqdm(total=config.epochs, desc=config.objective, unit="epoch", disable=not progress)
+    sums: Counter[str] = Counter()
+    started = time.perf_counter()
+    for step in training_steps(ready):
+        sums.update(step.losses)
+        if step.number < len(ready.batches):
+            continue
+        epoch, means = step.epoch, {name: float(value) / len(ready.batches) for name, value in sums.items()}
         _check_finite(means, epoch)
 
-        dev_loss, scores = _development(model, dev_features, dev)
+        outputs = development_outputs(ready)
+        dev_loss, scores = development_scores(ready, outputs)
         row: dict[str, Any] = {"epoch": epoch, **means, "dev_loss": dev_loss}
         row |= {f"dev_{name}": scores[name] for name in ("UA", "WA", "EER") if name in scores}
-        row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
+        row |= {"learning_rate": step.learning_rate, "seconds": time.perf_counter() - started}
         rows.append(row)
-        epochs.set_postfix_str(f"loss {means['train_loss']:.3f}, dev UA {scores['UA']:.3f}")
+        if config.epoch_embeddings:
+            epochs.append(outputs)
+        bar.update()
+        bar.set_postfix_str(f"loss {means['train_loss']:.3f}, dev UA {scores['UA']:.3f}")
         if selection_score(scores) > best.score:
             state = {name: value.clone() for name, value in model.trained_state().items()}
             best = _Best(epoch, selection_score(scores), state)
         if config.patience and epoch - best.epoch >= config.patience:
             break
-    epochs.close()
-    return pd.DataFrame(rows), best
+        sums, started = Counter(), time.perf_counter()
+    bar.close()
+    return pd.DataFrame(rows), best, epochs
 
 
 class _Batches:
@@ -240,13 +289,18 @@ def _check_finite(means: dict[str, float], epoch: int) -> None:
         )
 
 
-def _development(model: TurboModel, features: dict[str, Features], dev: Corpus) -> tuple[float, dict[str, Any]]:
-    """Cross-entropy and scores on the development clips, without dropout."""
-    model.eval()
-    logits = torch.from_numpy(model_outputs(model, features)["logits"][0])
-    labels = torch.tensor(dev.labels)
+def development_outputs(ready: Ready) -> "dict[str, NDArray[np.float32]]":
+    """What the model makes of the development clips now, without dropout: see `model_outputs`."""
+    ready.model.eval()
+    return model_outputs(ready.model, ready.dev_features)
+
+
+def development_scores(ready: Ready, outputs: "Mapping[str, NDArray[np.float32]]") -> tuple[float, dict[str, Any]]:
+    """Cross-entropy and scores of those outputs."""
+    logits = torch.from_numpy(outputs["logits"][0])
+    labels = torch.tensor(ready.dev.labels)
     loss = float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED))
-    return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), dev.classes)
+    return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), ready.dev.classes)
 
 
 def _fabric(config: RunConfig) -> "Fabric":
