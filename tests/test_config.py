@@ -62,3 +62,13 @@ def test_a_notebook_gives_its_literals_and_nothing_else() -> None:
 
 def test_modalities_leave_out_what_is_none() -> None:
     assert RunConfig(text="none").modalities == {"audio": "demo"}
+
+
+def test_jupyter_shows_the_message_of_an_input_error_alone():
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell()
+    with capture_output() as shown:
+        shell.run_cell("from turbo_kit import RunConfig\nRunConfig(epochs=0)")
+    assert shown.stdout.strip() == "InputError: epochs = 0 is out of range: it must be at least 1."

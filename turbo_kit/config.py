@@ -16,6 +16,10 @@ ABSENT = "none"
 class InputError(Exception):
     """Something the user gave cannot be used; the message says what, what was expected, and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows in the place of a traceback: the message."""
+        return [f"InputError: {self}"]
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that does not exist, with the nearest one that does."""
