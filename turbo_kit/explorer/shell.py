@@ -1,0 +1,55 @@
+"""What most explorers are: controls above a figure that follows them."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from turbo_kit.config import InputError
+from turbo_kit.figures import inline_svg
+
+if TYPE_CHECKING:
+    import ipywidgets
+    from matplotlib.figure import Figure
+
+# The figure's neutral tones are those of JupyterLab's theme, whichever it is.
+THEME = "--ink:var(--jp-ui-font-color1);--muted:var(--jp-ui-font-color2);--rule:var(--jp-border-color2);" + (
+    "--paper:var(--jp-layout-color0)"
+)
+_NUMBERS = count()
+
+
+def shown(figure: "Figure", said: str) -> str:
+    """A figure as HTML in the notebook's own ink and paper, and below it a line that says what it shows."""
+    svg = inline_svg(figure, said, f"explorer{next(_NUMBERS)}")
+    return f'<div style="{THEME}">{svg}<p role="status" style="color:var(--ink)">{escape(said)}</p></div>'
+
+
+def follow(
+    draw: "Callable[..., tuple[Figure, str]]", controls: "Mapping[str, ipywidgets.ValueWidget]"
+) -> "ipywidgets.VBox":
+    """Puts controls above a figure that is drawn anew whenever one of them is moved.
+
+    Args:
+        draw: takes the values of the controls by name, and returns the figure and a sentence that says in numbers what
+            it shows, which stands below it and is its alternative text.
+        controls: by the names of `draw`'s arguments.
+
+    Returns:
+        The panel; its last child is the `HTML` widget that holds the figure. What an `InputError` says stands in the
+        figure's place.
+    """
+    import ipywidgets
+
+    place = ipywidgets.HTML()
+
+    def redraw(_: Any = None) -> None:
+        try:
+            place.value = shown(*draw(**{name: control.value for name, control in controls.items()}))
+        except InputError as error:
+            place.value = f'<p role="alert">{escape(str(error))}</p>'
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    redraw()
+    return ipywidgets.VBox([*controls.values(), place])
