@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # A room imports only from rooms below it.
 ROOMS = [
-    ["cli"],
+    ["cli", "notebook"],
     ["report"],
     ["ablation", "explorer"],
     ["figures"],
