@@ -5,8 +5,9 @@
 """
 
 from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
+from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
-from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals
+from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals, speaker_differences
 from turbo_kit.figures.spaces import GEOMETRY, embedding_map, geometry_scatter
 from turbo_kit.figures.style import MARKERS, OKABE_ITO, Mark, inline_svg, marks
 
@@ -15,6 +16,7 @@ __all__ = [
     "MARKERS",
     "OKABE_ITO",
     "Mark",
+    "clip_measures",
     "confusion",
     "confusion_counts",
     "embedding_map",
@@ -27,4 +29,6 @@ __all__ = [
     "run_classes",
     "score_intervals",
     "search_map",
+    "speaker_differences",
+    "waveform_and_mel",
 ]

@@ -16,6 +16,7 @@ from turbo_kit.figures.style import (
     Mark,
     drawing,
     heat_map,
+    marks,
     new_figure,
     wrapped,
 )
@@ -71,6 +72,42 @@ def score_intervals(table: "pd.DataFrame") -> "Figure":
         shown = {verdict: mark for verdict, mark in VERDICTS.items() if verdict in verdicts}
         handles = [Line2D([], [], color=m.colour, marker=m.marker, linestyle="none") for m in shown.values()]
         figure.legend(handles, shown, loc="outside upper left", ncols=len(shown), frameon=False, handletextpad=0.2)
+        return figure
+
+
+def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
+    """How much more of each speaker an objective gets right than the baseline: what a paired comparison looks at.
+
+    Args:
+        differences: accuracy minus that of the baseline (shares of 1), one row a speaker, one column an objective.
+        baseline: its name.
+    """
+    from matplotlib.lines import Line2D
+
+    looks = marks([baseline, *differences.columns])
+    places, step = np.arange(len(differences)), min(0.15, 0.8 / differences.shape[1])
+    with drawing():
+        figure = new_figure(8.2, 3.4)
+        axes = figure.subplots()
+        axes.axhline(0, color=looks[baseline].colour, linewidth=1, linestyle=(0, (4, 3)))
+        for number, (name, values) in enumerate(differences.items()):
+            aside = step * (number - (differences.shape[1] - 1) / 2)
+            mark = looks[str(name)]
+            axes.plot(places + aside, 100 * values, mark.marker, color=mark.colour, markersize=9, markeredgecolor=PAPER)
+        many = len(places) > 8
+        said = [str(speaker) for speaker in differences.index]
+        axes.set_xticks(places, said, rotation=40 if many else 0, ha="right" if many else "center")
+        axes.margins(x=0.1, y=0.1)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylabel(f"accuracy minus {baseline}, points")
+        axes.grid(axis="y")
+        handles = [
+            Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none")
+            for name, mark in looks.items()
+            if name != baseline
+        ]
+        names = [str(name) for name in differences.columns]
+        figure.legend(handles, names, loc="outside upper left", ncols=4, frameon=False, handletextpad=0.2)
         return figure
 
 
