@@ -8,8 +8,16 @@ from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
 from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
 from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals, speaker_differences
-from turbo_kit.figures.spaces import GEOMETRY, embedding_map, geometry_scatter
+from turbo_kit.figures.spaces import (
+    GEOMETRY,
+    embedding_map,
+    epoch_geometry,
+    geometry_curves,
+    geometry_scatter,
+    map_panels,
+)
 from turbo_kit.figures.style import MARKERS, OKABE_ITO, Mark, inline_svg, marks
+from turbo_kit.figures.views import dropout_view_map, layer_curves, view_curves
 
 __all__ = [
     "GEOMETRY",
@@ -19,10 +27,15 @@ __all__ = [
     "clip_measures",
     "confusion",
     "confusion_counts",
+    "dropout_view_map",
     "embedding_map",
+    "epoch_geometry",
+    "geometry_curves",
     "geometry_scatter",
     "inline_svg",
+    "layer_curves",
     "learning_curves",
+    "map_panels",
     "marks",
     "pair_matrix",
     "pair_ratios",
@@ -30,5 +43,6 @@ __all__ = [
     "score_intervals",
     "search_map",
     "speaker_differences",
+    "view_curves",
     "waveform_and_mel",
 ]
