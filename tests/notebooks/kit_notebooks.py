@@ -1,0 +1,31 @@
+"""The notebooks of the kit, found by their names, and what their tests share."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "notebooks"
+SANITISE = Path(__file__).with_name("sanitise.cfg")
+STRIPPED = {"04_train.ipynb"}
+"""Kept without outputs: an ablation executes it, and its outputs belong to run folders."""
+
+NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def every_notebook(*, stripped: bool = True) -> pytest.MarkDecorator:
+    """Runs a test once for each notebook; without those that are kept stripped where it looks at outputs."""
+    return pytest.mark.parametrize("name", [name for name in NAMES if stripped or name not in STRIPPED])
