@@ -7,6 +7,7 @@
 from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
 from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
+from turbo_kit.figures.pairs import cosine_maps, live_curves, pair_maps, pair_tables, temperature_panels, term_bars
 from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals, speaker_differences
 from turbo_kit.figures.spaces import (
     GEOMETRY,
@@ -27,6 +28,7 @@ __all__ = [
     "clip_measures",
     "confusion",
     "confusion_counts",
+    "cosine_maps",
     "dropout_view_map",
     "embedding_map",
     "epoch_geometry",
@@ -35,14 +37,19 @@ __all__ = [
     "inline_svg",
     "layer_curves",
     "learning_curves",
+    "live_curves",
     "map_panels",
     "marks",
+    "pair_maps",
     "pair_matrix",
     "pair_ratios",
+    "pair_tables",
     "run_classes",
     "score_intervals",
     "search_map",
     "speaker_differences",
+    "temperature_panels",
+    "term_bars",
     "view_curves",
     "waveform_and_mel",
 ]

@@ -1,0 +1,56 @@
+"""The temperature explorer follows its slider and its pair, and says the numbers that it draws."""
+
+import re
+
+import pytest
+import torch
+
+from turbo_kit import InputError, Objective
+from turbo_kit.explorer.temperature import temperature_explorer, temperature_view
+from turbo_kit.inspection import temperature_table
+
+
+@pytest.fixture(scope="module")
+def views():
+    generator = torch.Generator().manual_seed(2)
+    return {name: torch.randn(16, 4, generator=generator) for name in ("a1", "a2", "t1", "t2")}
+
+
+def test_it_says_the_numbers_of_the_place_of_its_controls(views):
+    panel = temperature_explorer(Objective(), views)
+    slider, pair, place = panel.children
+    for temperature, name in ((0.5, "a1-t1"), (0.02, "a1-t1"), (0.02, "t1-t2")):
+        slider.value, pair.value = temperature, name
+        (row,) = temperature_table(Objective(), views, name, [temperature]).itertuples()
+        assert f"{name} at temperature {temperature:g}: loss {row.loss:.2f}." in place.value
+        assert f"feels {row.effective_negatives:.1f} " in place.value
+        assert f"get {100 * row.hardest_share:.1f} %" in place.value
+    assert list(pair.options) == ["a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2"]
+
+
+def test_the_static_twin_shows_the_same(views):
+    figure, said = temperature_view(Objective(), views, "a2-t1", 0.1)
+    panel = temperature_explorer(Objective(), views, "a2-t1", 0.1)
+    assert said in panel.children[-1].value
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    for title in titles - {""}:
+        assert title in panel.children[-1].value
+
+
+def test_it_follows_the_slider_and_draws_its_matrix_as_one_picture(views):
+    slider, _, place = temperature_explorer(Objective(), views).children
+    seen = {place.value}
+    for temperature in (0.01, 0.1, 1.0):
+        slider.value = temperature
+        seen.add(re.sub("explorer[0-9]+", "", place.value))
+    assert len(seen) == 4
+    assert place.value.count("<image ") == 2 and place.value.count("<path ") < 200  # the matrix and its colour bar
+
+
+def test_what_cannot_be_shown(views):
+    with pytest.raises(InputError, match="unknown pair 'a1-x1'"):
+        temperature_explorer(Objective(), views, pair="a1-x1")
+    with pytest.raises(InputError, match="temperature is 0"):
+        temperature_explorer(Objective(), views, temperature=0)
+    with pytest.raises(InputError, match="'siglip'"):
+        temperature_explorer(Objective.preset("siglip"), views)

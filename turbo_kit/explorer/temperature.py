@@ -1,0 +1,89 @@
+"""The temperature explorer: what one number does to the softmax of a pair, to its loss and to its negatives."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from turbo_kit.explorer.shell import follow
+
+if TYPE_CHECKING:
+    import ipywidgets
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from turbo_kit.objectives import Objective
+
+LOWEST, HIGHEST = -2, 0
+"""The slider's ends, as powers of ten."""
+CURVE = 41
+"""Temperatures of the curves."""
+
+
+def temperature_explorer(
+    objective: "Objective", views: "Mapping[str, Tensor]", pair: str = "a1-t1", temperature: float = 0.05
+) -> "ipywidgets.VBox":
+    """A slider over temperatures and a choice of pairs, above what they do.
+
+    Args:
+        objective: whose similarity and direction are used.
+        views: (B, D) by name.
+        pair: to begin with.
+        temperature: to begin with, 0.01 to 1.
+
+    Raises:
+        InputError: no such pair, or a temperature that is none.
+    """
+    import ipywidgets
+
+    from turbo_kit.inspection.pairs import all_pairs
+
+    @cache
+    def table(pair: str) -> "pd.DataFrame":
+        return _curves(objective, views, pair)
+
+    temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
+    wide = {"layout": ipywidgets.Layout(width="30em"), "style": {"description_width": "7em"}}
+    names = [each.name for each in all_pairs(objective, views)]
+    controls = {
+        "temperature": ipywidgets.FloatLogSlider(
+            temperature, min=LOWEST, max=HIGHEST, step=0.05, readout_format=".3g", description="temperature", **wide
+        ),
+        "pair": ipywidgets.Dropdown(options=names, value=pair, description="pair", **wide),
+    }
+    return follow(lambda temperature, pair: _view(objective, views, pair, temperature, table(pair)), controls)
+
+
+def temperature_view(
+    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float
+) -> "tuple[Figure, str]":
+    """What the explorer shows at one place of its controls: the figure, and the same in a sentence.
+
+    Raises:
+        InputError: no such pair, or a temperature that is none.
+    """
+    return _view(objective, views, pair, temperature, _curves(objective, views, pair))
+
+
+def _curves(objective: "Objective", views: "Mapping[str, Tensor]", pair: str) -> "pd.DataFrame":
+    import numpy as np
+
+    from turbo_kit.inspection.pairs import temperature_table
+
+    return temperature_table(objective, views, pair, np.logspace(LOWEST, HIGHEST, CURVE).tolist())
+
+
+def _view(
+    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float, table: "pd.DataFrame"
+) -> "tuple[Figure, str]":
+    from turbo_kit.figures.pairs import temperature_panels
+    from turbo_kit.inspection.pairs import HARDEST, look_at_pair, temperature_table
+
+    look = look_at_pair(objective, views, pair, temperature=temperature)
+    here = temperature_table(objective, views, pair, [temperature]).iloc[0]
+    said = (
+        f"{pair} at temperature {temperature:.3g}: loss {here['loss']:.2f}. Of its {len(look.logits) - 1} negatives an "
+        f"anchor feels {here['effective_negatives']:.1f} (effective number); the {HARDEST} hardest get "
+        f"{100 * here['hardest_share']:.1f} % of the push. The pull on the positive is {here['pull']:.3f} of 1."
+    )
+    return temperature_panels(look, table, temperature), said
