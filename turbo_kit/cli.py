@@ -122,7 +122,7 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
 
     Args:
         model: A run folder, or the folder of a saved model.
-        corpus: Name of a corpus, or manifest:FILE.
+        corpus: Name of a corpus, manifest:FILE or iemocap:FOLDER.
         out: The table: id, speaker, label, predicted label, probabilities, and each modality's embedding as a list.
     """
     from turbo_kit import TurboModel, load_corpus
@@ -155,7 +155,7 @@ def corpus(action: Positional[Literal["list", "check"]] = "list", name: Position
 
     Args:
         action: What to do.
-        name: Which corpus to check: a name, or manifest:FILE.
+        name: Which corpus to check: a name, manifest:FILE or iemocap:FOLDER.
     """
     from turbo_kit.corpora import EMBEDDED, FROM_FILES, load_corpus
 
@@ -164,10 +164,8 @@ def corpus(action: Positional[Literal["list", "check"]] = "list", name: Position
             found = load_corpus(known)
             classes = ", ".join(found.classes)
             _say(f"{known}: {len(found)} clips, {found.folds} folds, classes {classes}. {found.about}")
-        for reader in FROM_FILES:
-            _say(
-                f"{reader}:FILE: your own clips; columns id, path, text, label, speaker (and group, template, seconds)."
-            )
+        for kind, reader in FROM_FILES.items():
+            _say(f"{kind}:PATH: {(reader.__doc__ or '').splitlines()[0]}")
         return
     from turbo_kit.batches import check_audio
 
@@ -176,6 +174,8 @@ def corpus(action: Positional[Literal["list", "check"]] = "list", name: Position
     for index in range(found.folds):
         parts = vars(found.fold(index))
         _say(f"fold {index}: " + ", ".join(f"{part} {len(clips)}" for part, clips in parts.items()) + " clips, no leak")
+    if found.about:
+        _say(found.about)
     speakers = len({u.speaker for u in found.utterances})
     _say(f"{name}: {len(found)} clips, {seconds / 60:.1f} minutes, {speakers} speakers: good")
 

@@ -34,7 +34,7 @@ class RunConfig:
     """Every knob of one run: what is trained, on what, towards which objective, and how."""
 
     corpus: str = "demo-emotion"
-    """Name of a corpus, or manifest:FILE for a JSON lines or CSV manifest of your own."""
+    """Name of a corpus, manifest:FILE for a JSON lines or CSV manifest of your own, or iemocap:FOLDER."""
     fold: int = 0
     """Which fold of the corpus is held out."""
     seed: int = 0

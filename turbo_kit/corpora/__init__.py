@@ -1,28 +1,33 @@
 """Corpora: utterances with their texts, labels and speakers, and folds that are proven free of leaks."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.folds import Fold
+from turbo_kit.corpora.iemocap import load_iemocap
 from turbo_kit.corpora.manifest import load_manifest
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
-__all__ = ["EMBEDDED", "FROM_FILES", "Corpus", "Fold", "Utterance", "load_corpus", "load_manifest"]
+__all__ = ["EMBEDDED", "FROM_FILES", "Corpus", "Fold", "Utterance", "load_corpus", "load_iemocap", "load_manifest"]
 
 EMBEDDED: dict[str, Callable[[], Corpus]] = {"demo-emotion": load_demo_emotion}
 """Corpora that travel with the kit, by name."""
 
-FROM_FILES: dict[str, Callable[[Path], Corpus]] = {"manifest": load_manifest}
-"""Corpora read from a path, by the word before the colon: `manifest:clips.jsonl`."""
+FROM_FILES: dict[str, Callable[..., Corpus]] = {"manifest": load_manifest, "iemocap": load_iemocap}
+"""Corpora read from a path, by the word before the colon: `manifest:clips.jsonl`. What a reader takes beside the path
+stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
 
 def load_corpus(name: str) -> Corpus:
     """Loads a corpus by name.
 
     Args:
-        name: an embedded corpus (`demo-emotion`), or a reader and a path (`manifest:clips.jsonl`).
+        name: an embedded corpus (`demo-emotion`), or a reader and a path (`manifest:clips.jsonl`,
+            `iemocap:FOLDER?classes=6`).
 
     Raises:
         InputError: no such corpus or file, or a row that cannot be used.
@@ -30,8 +35,19 @@ def load_corpus(name: str) -> Corpus:
     kind, colon, path = name.partition(":")
     if kind in FROM_FILES:
         if not path:
-            raise InputError(f"corpus {name!r} lacks its path: write {kind}:FILE, such as {kind}:clips.jsonl.")
-        return FROM_FILES[kind](Path(path).expanduser())
+            raise InputError(f"corpus {name!r} lacks its path: write {kind}:PATH.")
+        return _read(FROM_FILES[kind], path)
     if colon or name not in EMBEDDED:
-        raise unknown("corpus", name, [*EMBEDDED, *(f"{reader}:FILE" for reader in FROM_FILES)])
+        raise unknown("corpus", name, [*EMBEDDED, *(f"{reader}:PATH" for reader in FROM_FILES)])
     return EMBEDDED[name]()
+
+
+def _read(reader: Callable[..., Corpus], written: str) -> Corpus:
+    """Calls a reader with the path, and with the options behind a question mark where it takes any."""
+    _, *takes = inspect.signature(reader).parameters
+    path, _, query = written.partition("?") if takes else (written, "", "")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for option in options:
+        if option not in takes:
+            raise unknown("option of the corpus", option, takes)
+    return reader(Path(path).expanduser(), **options)

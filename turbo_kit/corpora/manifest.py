@@ -16,7 +16,7 @@ OPTIONAL = ("group", "template", "seconds")
 
 
 def load_manifest(path: Path) -> Corpus:
-    """Loads a corpus from a manifest of JSON lines (.jsonl) or CSV (.csv, with a header).
+    """Your own clips, from a manifest of JSON lines (.jsonl) or CSV (.csv, with a header).
 
     Columns: id, path (of the audio, absolute or from the manifest's folder), text, label (empty: unlabelled), speaker;
     and where the corpus has them group, template, seconds. A file `corpus.json` in the same folder may hold the name,

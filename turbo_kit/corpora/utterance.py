@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -32,6 +32,8 @@ class Utterance:
     template: str = ""
     """What the sentence is an instance of, where sentences repeat; clips of one template share a side of the fold."""
     seconds: float = math.nan
+    extra: Mapping[str, str | float] = field(default_factory=dict, compare=False)
+    """What else a corpus says of the clip, such as ratings; no run sees it."""
 
 
 @dataclass(frozen=True)
