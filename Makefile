@@ -1,4 +1,5 @@
-# make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks.
+# make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks;
+# make notebooks: execute them all anew, and store their outputs and the pictures of the README.
 # With a CPU build of PyTorch:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN = $(VENV)/bin
 
-.PHONY: demo test lab install clean
+.PHONY: demo test lab notebooks install clean
 
 demo: install
 	$(BIN)/turbo-kit demo
@@ -19,6 +20,9 @@ test: $(VENV)/.installed-test
 
 lab: install
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python tests/notebooks/refresh.py
 
 install: $(VENV)/.installed
 
