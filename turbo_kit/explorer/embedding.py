@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddingData", "embedding_data", "embedding_explorer", "export_explorer"]
 
 HERE = Path(__file__).parent
-PARTS = ("embedding_sound.js", "embedding_map.js", "embedding.js")
+PARTS = ("embedding_page.js", "embedding_sound.js", "embedding_map.js", "embedding.js")
 """The front end, in the order in which the parts are joined to one ES module."""
 
 PRIVATE = ("audio", "transcript")
