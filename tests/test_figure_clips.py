@@ -1,4 +1,4 @@
-"""The figures of clips show the clips' own samples, on axes that can be compared."""
+"""The figures of clips, and of models and speakers side by side, show their own numbers on axes that compare."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import soundfile
 
 from turbo_kit import InputError
 from turbo_kit.batches import decode
-from turbo_kit.figures import clip_measures, speaker_differences, waveform_and_mel
+from turbo_kit.figures import clip_measures, confusions, speaker_differences, waveform_and_mel
 from turbo_kit.figures.clips import HOP, MEL_BINS, STEP, log_mel
 
 
@@ -78,3 +78,16 @@ def test_differences_stand_at_their_speaker_and_value_in_the_colour_of_their_obj
     assert len({(line.get_color(), line.get_marker()) for line in points}) == 2
     assert [label.get_text() for label in axes.get_xticklabels()] == ["anna", "bert"]
     assert "ce-2pass" in axes.get_ylabel()
+
+
+def test_each_model_has_its_own_confusion_under_its_name():
+    labels = ["a", "a", "b"]
+    tables = {
+        name: pd.DataFrame({"label": labels, "predicted": predicted})
+        for name, predicted in {"one": ["a", "b", "b"], "other": ["a", "a", "a"]}.items()
+    }
+    panels = {
+        axes.get_title(loc="left"): [text.get_text() for text in axes.texts]
+        for axes in confusions(tables, ["a", "b"]).axes
+    }
+    assert panels == {"one": ["1", "1", "0", "1"], "other": ["2", "0", "1", "0"]}

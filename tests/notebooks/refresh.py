@@ -20,6 +20,9 @@ from nbclient import NotebookClient
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, code_cells, tags
 
+from turbo_kit.ablation.kernel import kernel_manager
+from turbo_kit.ablation.plan import cores
+
 PICTURES = FOLDER / "pictures"
 TIMEOUT = 900
 """Seconds that a cell may take."""
@@ -44,13 +47,10 @@ def executed(path: Path) -> nbformat.NotebookNode:
     """The notebook with its outputs, and without times and whatever else the machine would leave in it."""
     notebook = nbformat.read(path, as_version=4)
     kept = notebook.metadata.copy()
-    NotebookClient(
-        notebook,
-        timeout=TIMEOUT,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": path.parent}},
-    ).execute()
+    with TemporaryDirectory() as sockets:  # short enough a path for a socket
+        options = {"kernel_manager_class": kernel_manager(cores(), sockets), "kernel_name": "python3"}
+        resources = {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, timeout=TIMEOUT, record_timing=False, resources=resources, **options).execute()
     notebook.metadata = kept
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)

@@ -18,6 +18,7 @@ from notebooks.kit_notebooks import FOLDER, SANITISE, STRIPPED, code_cells, ever
 from papermill.exceptions import PapermillExecutionError
 
 from turbo_kit.ablation.kernel import kernel_manager
+from turbo_kit.ablation.plan import cores
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -47,8 +48,8 @@ def by_papermill(path: Path, **parameters: object) -> nbformat.NotebookNode:
             path.parent / "executed" / path.name,
             parameters=parameters,
             kernel_name="python3",
-            kernel_manager_class=kernel_manager(len(os.sched_getaffinity(0)), sockets),
-            cwd=path.parent,
+            kernel_manager_class=kernel_manager(cores(), sockets),
+            cwd=str(path.parent),
             progress_bar=False,
         )
 

@@ -8,7 +8,14 @@ from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
 from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
 from turbo_kit.figures.pairs import cosine_maps, live_curves, pair_maps, pair_tables, temperature_panels, term_bars
-from turbo_kit.figures.scores import confusion, confusion_counts, run_classes, score_intervals, speaker_differences
+from turbo_kit.figures.scores import (
+    confusion,
+    confusion_counts,
+    confusions,
+    run_classes,
+    score_intervals,
+    speaker_differences,
+)
 from turbo_kit.figures.spaces import (
     GEOMETRY,
     embedding_map,
@@ -28,6 +35,7 @@ __all__ = [
     "clip_measures",
     "confusion",
     "confusion_counts",
+    "confusions",
     "cosine_maps",
     "dropout_view_map",
     "embedding_map",

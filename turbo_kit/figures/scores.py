@@ -1,6 +1,6 @@
 """Scores: UA with its interval, row by row, and confusion matrices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,17 +123,29 @@ def confusion(predictions: "pd.DataFrame", classes: Sequence[str], title: str = 
     Raises:
         InputError: a label or prediction that is none of the classes.
     """
-    counts = confusion_counts(predictions, classes)
-    rows = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+    return confusions({title: predictions}, classes)
+
+
+def confusions(predictions: "Mapping[str, pd.DataFrame]", classes: Sequence[str]) -> "Figure":
+    """The confusions of several models side by side; see `confusion`.
+
+    Args:
+        predictions: by the name that stands above the matrix.
+        classes: the names, in the order of rows and columns.
+    """
     size = 1.7 + 0.55 * len(classes)
     with drawing():
-        figure = new_figure(size, size)
-        axes = figure.subplots()
-        texts = [[f"{count:,}" for count in line] for line in counts]
-        heat_map(axes, shares, texts, classes, classes, limits=(0.0, 1.0))
-        axes.set(xlabel="predicted", ylabel="true", aspect="equal")
-        axes.set_title(wrapped(title))
+        figure = new_figure(size * len(predictions), size)
+        grid = figure.subplots(1, len(predictions), squeeze=False)[0]
+        for axes, (name, table) in zip(grid, predictions.items(), strict=True):
+            counts = confusion_counts(table, classes)
+            rows = counts.sum(axis=1, keepdims=True)
+            shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+            texts = [[f"{count:,}" for count in line] for line in counts]
+            heat_map(axes, shares, texts, classes, classes, limits=(0.0, 1.0))
+            axes.set(xlabel="predicted", aspect="equal")
+            axes.set_title(wrapped(name))
+        grid[0].set_ylabel("true")
         return figure
 
 
