@@ -143,7 +143,7 @@ def listening_game(game: ListeningGame) -> "ipywidgets.VBox":
         kept = "" if first == button.description else f" Your first answer, {first}, counts."
         verdict = "right" if right else f"it is {game.clip.label}"
         said.value = _status(f"{button.description}: {verdict}.{kept} {_model_answers(game)}")
-        score.value = game.scores().to_html(index=False)
+        score.value = _tabulated(game)
 
     def go_on(_: Any) -> None:
         game.next()
@@ -168,6 +168,12 @@ def _presented(clip: Utterance, given: str, place: int, count: int) -> "tuple[ip
     if given != "audio":
         parts.append(ipywidgets.HTML(f'<blockquote style="font-size:1.2em">{escape(clip.text)}</blockquote>'))
     return tuple(parts)
+
+
+def _tabulated(game: ListeningGame) -> str:
+    """The scores as JupyterLab shows a table."""
+    table = game.scores().to_html(index=False, border=0)
+    return f'<div class="jp-RenderedHTMLCommon"><p>Right answers:</p>{table}</div>'
 
 
 def _model_answers(game: ListeningGame) -> str:
