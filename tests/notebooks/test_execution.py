@@ -27,7 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def folder(tmp_path_factory):
     """A copy of the notebooks in which they run; what one trains, the next ones find there."""
     copy = tmp_path_factory.mktemp("copy") / "notebooks"
-    return shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("*runs*", ".ipynb_checkpoints"))
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("*runs*", ".ipynb_checkpoints"))
+    (copy / "executed").mkdir()
+    return copy
 
 
 def by_nbval(path: Path) -> "tuple[bool, str]":
@@ -52,11 +54,6 @@ def by_papermill(path: Path, **parameters: object) -> nbformat.NotebookNode:
             cwd=str(path.parent),
             progress_bar=False,
         )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def place_for_executed(folder):
-    (folder / "executed").mkdir()
 
 
 @pytest.mark.timeout(900)

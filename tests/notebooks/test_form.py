@@ -103,3 +103,15 @@ def test_nearly_every_output_is_checked(name):
     unchecked = [cell.id for cell in cells if UNCHECKED & set(tags(cell))]
     assert len(unchecked) <= len(cells) // FEWEST_CHECKED, unchecked
     assert not any("NBVAL" in cell.source for cell in cells)
+
+
+def test_the_pictures_of_the_readme_are_those_that_cells_are_tagged_for():
+    tagged = [
+        tag.removeprefix("picture=")
+        for name in NAMES
+        for cell in code_cells(read(name))
+        for tag in tags(cell)
+        if tag.startswith("picture=")
+    ]
+    assert len(set(tagged)) == len(tagged)
+    assert {path.stem for path in (FOLDER / "pictures").glob("*.png")} == set(tagged)
