@@ -1,15 +1,21 @@
 """The notebooks of the kit, found by their names, and what their tests share."""
 
+import os
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from turbo_kit.ablation.plan import cores
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 SANITISE = Path(__file__).with_name("sanitise.cfg")
 STRIPPED = {"04_train.ipynb"}
 """Kept without outputs: an ablation executes it, and its outputs belong to run folders."""
+
+THREADS = int(os.environ.get("OMP_NUM_THREADS", cores()))
+"""Of each kernel: on a machine that is busy with other things, one is quicker than two that wait for each other."""
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 

@@ -18,13 +18,12 @@ import nbformat
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, code_cells, tags
+from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, THREADS, code_cells, tags
 
 from turbo_kit.ablation.kernel import kernel_manager
-from turbo_kit.ablation.plan import cores
 
 PICTURES = FOLDER / "pictures"
-TIMEOUT = 900
+TIMEOUT = 3600
 """Seconds that a cell may take."""
 
 
@@ -48,7 +47,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     kept = notebook.metadata.copy()
     with TemporaryDirectory() as sockets:  # short enough a path for a socket
-        options = {"kernel_manager_class": kernel_manager(cores(), sockets), "kernel_name": "python3"}
+        options = {"kernel_manager_class": kernel_manager(THREADS, sockets), "kernel_name": "python3"}
         resources = {"metadata": {"path": str(path.parent)}}
         NotebookClient(notebook, timeout=TIMEOUT, record_timing=False, resources=resources, **options).execute()
     notebook.metadata = kept

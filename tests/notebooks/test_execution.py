@@ -14,11 +14,10 @@ from tempfile import TemporaryDirectory
 import nbformat
 import papermill
 import pytest
-from notebooks.kit_notebooks import FOLDER, SANITISE, STRIPPED, code_cells, every_notebook, tags
+from notebooks.kit_notebooks import FOLDER, SANITISE, STRIPPED, THREADS, code_cells, every_notebook, tags
 from papermill.exceptions import PapermillExecutionError
 
 from turbo_kit.ablation.kernel import kernel_manager
-from turbo_kit.ablation.plan import cores
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -50,7 +49,7 @@ def by_papermill(path: Path, **parameters: object) -> nbformat.NotebookNode:
             path.parent / "executed" / path.name,
             parameters=parameters,
             kernel_name="python3",
-            kernel_manager_class=kernel_manager(cores(), sockets),
+            kernel_manager_class=kernel_manager(THREADS, sockets),
             cwd=str(path.parent),
             progress_bar=False,
         )
