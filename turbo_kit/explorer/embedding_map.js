@@ -39,7 +39,7 @@ function drawMarker(context, marker, x, y, radius) {
 function sprite({ marker, colour }, radius, paper, alpha = 1) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 2 * Math.ceil(1.4 * radius + 1);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.globalAlpha = alpha;
   drawMarker(context, marker, canvas.width / 2, canvas.height / 2, radius);
   context.fillStyle = colour;

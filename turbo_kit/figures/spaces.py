@@ -182,7 +182,7 @@ def geometry_curves(table: "pd.DataFrame") -> "Figure":
         table: what `epoch_geometry` returned.
     """
     panels = {column: name for column, name in GEOMETRY.items() if column in table}
-    across = min(ACROSS, len(panels))
+    across = min(3, len(panels))
     lines = -(-len(panels) // across)
     looks = marks(table["run"].unique())
     with drawing():
@@ -191,9 +191,10 @@ def geometry_curves(table: "pd.DataFrame") -> "Figure":
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
             for run, mark in looks.items():
                 rows = table[table["run"] == run]
-                style: Any = {"color": mark.colour, "marker": mark.marker, "markersize": 4, "markeredgecolor": PAPER}
+                style: Any = {"color": mark.colour, "marker": mark.marker, "markersize": 5}
                 axes.plot(rows["epoch"], rows[column].astype(float), **style)
             axes.set_title(name, fontsize=10)
+            axes.locator_params(axis="x", integer=True)
             axes.grid()
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
