@@ -49,7 +49,9 @@ def test_the_losses_are_those_of_the_objective_on_the_untrained_model(explorer, 
     own = Objective.preset("turbo", contrastive_weight=0.3)(output.views, output.logits, batch.labels)
     assert total(explorer) == pytest.approx(own.total.item(), abs=1e-3)
     for pair in PAIRS:
-        assert f"{pair} {own.terms[pair]:.2f}" in explorer.losses.value
+        assert f"{pair} 0.3 × {own.terms[pair]:.2f}" in explorer.losses.value
+    explorer.cells["a1-a2"].click()
+    assert f"Left out: a1-a2 {own.terms['a1-a2']:.2f}." in explorer.losses.value
 
 
 def test_a_click_switches_a_pair_above_and_below_the_diagonal(explorer):
@@ -89,7 +91,7 @@ def test_a_preset_fills_the_board(explorer):
 def test_weights_as_a_whole_scale_the_pairs_and_not_the_cross_entropy(explorer):
     def parts():
         return [
-            float(x) for x in re.search(r"cross-entropy ([\d.]+) \+ pairs ([\d.]+)\.", explorer.losses.value).groups()
+            float(x) for x in re.search(r"cross-entropy ([\d.]+) \+ pairs ([\d.]+):", explorer.losses.value).groups()
         ]
 
     own, pairs = parts()

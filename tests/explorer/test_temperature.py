@@ -29,8 +29,8 @@ def test_it_says_the_numbers_of_the_place_of_its_controls(views):
 
 
 def test_the_static_twin_shows_the_same(views):
-    figure, said = temperature_view(Objective(), views, "a2-t1", 0.1)
-    panel = temperature_explorer(Objective(), views, "a2-t1", 0.1)
+    figure, said = temperature_view(Objective(), views, "a2-t1", 0.123)  # between two stops of the slider
+    panel = temperature_explorer(Objective(), views, "a2-t1", 0.123)
     assert said in panel.children[-1].value
     titles = {axes.get_title(loc="left") for axes in figure.axes}
     for title in titles - {""}:
@@ -40,10 +40,10 @@ def test_the_static_twin_shows_the_same(views):
 def test_it_follows_the_slider_and_draws_its_matrix_as_one_picture(views):
     slider, _, place = temperature_explorer(Objective(), views).children
     seen = {place.value}
-    for temperature in (0.01, 0.1, 1.0):
+    for temperature in (0.01, 0.07, 1.0):
         slider.value = temperature
         seen.add(re.sub("explorer[0-9]+", "", place.value))
-    assert len(seen) == 4
+    assert len(seen) == 4 and "0.07 (a learned one starts here)" in [label for label, _ in slider.options]
     assert place.value.count("<image ") == 2 and place.value.count("<path ") < 200  # the matrix and its colour bar
 
 

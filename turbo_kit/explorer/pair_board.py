@@ -66,9 +66,11 @@ def board_view(table: "pd.DataFrame", batch: int) -> "tuple[Figure, str]":
     from turbo_kit.figures import term_bars
 
     total, own = float(table["weighted"].sum()), float(table["weighted"]["cross_entropy"])
-    losses = ", ".join(f"{name} {loss:.2f}" for name, loss in table["loss"].items() if name in PAIRS)
-    said = f"Total {total:.3f} = cross-entropy {own:.3f} + pairs {total - own:.3f}. Loss of each pair: {losses}."
-    return term_bars(table, batch, width=6.3), said
+    parts = [f"{name} {row.weight:.3g} × {row.loss:.2f}" for name, row in table.iterrows() if row.weight]
+    left_out = [f"{name} {row.loss:.2f}" for name, row in table.iterrows() if not row.weight]
+    said = f"Total {total:.3f} = cross-entropy {own:.3f} + pairs {total - own:.3f}: {', '.join(parts[1:]) or 'none'}."
+    said += f" Left out: {', '.join(left_out)}." if left_out else ""
+    return term_bars(table, batch), said
 
 
 def training_view(
@@ -300,7 +302,7 @@ def _shade(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) ->
 def _controls(board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
     import ipywidgets
 
-    wide: Any = {"layout": ipywidgets.Layout(width="27em"), "style": {"description_width": "9em"}}
+    wide: Any = {"layout": ipywidgets.Layout(width="27em"), "style": {"description_width": "10em"}}
     return {
         "board": ipywidgets.Dropdown(options=[*BOARDS, OWN], value=board, description="board", **wide),
         "pair": ipywidgets.Dropdown(options=PAIRS, description="pair", **wide),
@@ -309,7 +311,7 @@ def _controls(board: str, contrastive_weight: float, normalize_pairs: bool) -> "
             contrastive_weight, min=-2, max=1, step=0.1, readout_format=".2g", description="contrastive weight", **wide
         ),
         "normalize_pairs": ipywidgets.Checkbox(
-            normalize_pairs, description="scale the pairs to sum 1", indent=False, layout={"margin": "0 0 0 9.4em"}
+            normalize_pairs, description="scale the pairs to sum 1", indent=False, layout={"margin": "0 0 0 10.3em"}
         ),
         "train": ipywidgets.Button(description="train", icon="play", button_style="primary"),
         "stop": ipywidgets.Button(description="stop", icon="stop", disabled=True),
@@ -317,7 +319,7 @@ def _controls(board: str, contrastive_weight: float, normalize_pairs: bool) -> "
 
 
 def _laid_out(explorer: PairBoardExplorer) -> "ipywidgets.VBox":
-    """The table of cells above its controls, the losses beside them, and the training below."""
+    """The table of cells beside its controls, the losses below, and then the training."""
     import ipywidgets
 
     def head(text: str) -> Any:
@@ -332,10 +334,9 @@ def _laid_out(explorer: PairBoardExplorer) -> "ipywidgets.VBox":
             places.append(cells[name] if row != column else head("–"))
     for cell in explorer.mirrored.values():
         cell.tabbable = False  # the same six pairs again: for the eye and the mouse
-    grid = ipywidgets.GridBox(places, layout={"grid_template_columns": "2em repeat(4, 5.6em)", "align_items": "center"})
+    grid = ipywidgets.GridBox(places, layout={"grid_template_columns": "2em repeat(4, 5.8em)", "align_items": "center"})
     named = explorer.controls
-    below = [named[name] for name in ("board", "pair", "weight", "contrastive_weight", "normalize_pairs")]
-    above = ipywidgets.Box(
-        [ipywidgets.VBox([grid, *below]), explorer.losses], layout={"flex_flow": "row wrap", "align_items": "center"}
-    )
-    return ipywidgets.VBox([above, ipywidgets.HBox([named["train"], named["stop"]]), explorer.curves])
+    beside = [named[name] for name in ("board", "pair", "weight", "contrastive_weight", "normalize_pairs")]
+    above = ipywidgets.Box([grid, ipywidgets.VBox(beside)], layout={"flex_flow": "row wrap", "align_items": "center"})
+    buttons = ipywidgets.HBox([named["train"], named["stop"]])
+    return ipywidgets.VBox([above, explorer.losses, buttons, explorer.curves])

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from turbo_kit.objectives import Objective
 
-LOWEST, HIGHEST = -2, 0
-"""The slider's ends, as powers of ten."""
+STOPS = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+"""Where the slider halts."""
 CURVE = 41
 """Temperatures of the curves."""
 
@@ -29,7 +29,7 @@ def temperature_explorer(
         objective: whose similarity and direction are used.
         views: (B, D) by name.
         pair: to begin with.
-        temperature: to begin with, 0.01 to 1.
+        temperature: to begin with.
 
     Raises:
         InputError: no such pair, or a temperature that is none.
@@ -43,11 +43,14 @@ def temperature_explorer(
         return _curves(objective, views, pair)
 
     temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
-    wide = {"layout": ipywidgets.Layout(width="30em"), "style": {"description_width": "7em"}}
+    wide = {"layout": ipywidgets.Layout(width="34em"), "style": {"description_width": "7em"}}
     names = [each.name for each in all_pairs(objective, views)]
     controls = {
-        "temperature": ipywidgets.FloatLogSlider(
-            temperature, min=LOWEST, max=HIGHEST, step=0.05, readout_format=".3g", description="temperature", **wide
+        "temperature": ipywidgets.SelectionSlider(
+            options=[(_stop(each), each) for each in sorted({*STOPS, temperature})],
+            value=temperature,
+            description="temperature",
+            **wide,
         ),
         "pair": ipywidgets.Dropdown(options=names, value=pair, description="pair", **wide),
     }
@@ -65,12 +68,18 @@ def temperature_view(
     return _view(objective, views, pair, temperature, _curves(objective, views, pair))
 
 
+def _stop(temperature: float) -> str:
+    from turbo_kit.figures.pairs import LEARNED
+
+    return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED)
+
+
 def _curves(objective: "Objective", views: "Mapping[str, Tensor]", pair: str) -> "pd.DataFrame":
     import numpy as np
 
     from turbo_kit.inspection.pairs import temperature_table
 
-    return temperature_table(objective, views, pair, np.logspace(LOWEST, HIGHEST, CURVE).tolist())
+    return temperature_table(objective, views, pair, np.geomspace(STOPS[0], STOPS[-1], CURVE).tolist())
 
 
 def _view(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from turbo_kit.inspection import PairLook, Point
 
+WIDTH = 8.6
+"""Of a figure under controls, inches: what a notebook shows beside its prompts on a screen 1280 pixels wide."""
 LEARNED = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
 PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 0}
@@ -73,16 +75,15 @@ def pair_maps(looks: "Mapping[str, PairLook]") -> "Figure":
         return figure
 
 
-def term_bars(table: "pd.DataFrame", batch: int, width: float = 9.6) -> "Figure":
+def term_bars(table: "pd.DataFrame", batch: int) -> "Figure":
     """What each term of a board costs on a batch, and what it adds to the total.
 
     Args:
         table: one row a term, with `loss`, `weight` and `weighted`; terms of weight 0 are drawn hollow.
         batch: clips in it, B: equal logits cost ln B.
-        width: of the figure, inches.
     """
     with drawing():
-        figure = _fixed(width, 0.95 + 0.3 * len(table), left=1.1 / width, right=0.985, wspace=0.1)
+        figure = _fixed(0.95 + 0.27 * len(table), left=0.13, right=0.985, wspace=0.1)
         own, added = figure.subplots(1, 2, sharey=True)
         losses, weights, parts = (table[name].to_numpy(float) for name in ("loss", "weight", "weighted"))
         colours = [_kind(str(name)) for name in table.index]
@@ -98,8 +99,8 @@ def term_bars(table: "pd.DataFrame", batch: int, width: float = 9.6) -> "Figure"
         own.axvline(math.log(batch), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         own.set_yticks(np.arange(len(table)), [str(name).replace("_", "-") for name in table.index])
         own.invert_yaxis()
-        own.set_title(f"Each term (dashed: ln {batch} = {math.log(batch):.2f})")
-        added.set_title(f"Its part of the total, {parts.sum():.3f}")
+        _title(own, f"Each term (dashed: ln {batch} = {math.log(batch):.2f})")
+        _title(added, f"Its part of the total, {parts.sum():.3f}")
         return figure
 
 
@@ -118,13 +119,13 @@ def live_curves(
     points = runs[present]
     last = steps or max((point.step for each in runs.values() for point in each), default=1)
     with drawing():
-        figure = _fixed(9.6, 3.2, left=0.04, right=0.985, wspace=0.17)
+        figure = _fixed(3.1, left=0.04, right=0.985, wspace=0.17)
         pairs, classified, scored = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         looks = _pair_looks([name for name in (points[0].losses if points else ()) if "-" in name])
         for name, look in looks.items():
             _line(pairs, [(point.step, point.losses[name]) for point in points], look, name)
         pairs.axhline(math.log(batch), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        pairs.set_title(f"Pairs, by batch (dashed: ln {batch})")
+        _title(pairs, f"Pairs, by batch (dashed: ln {batch})")
         pairs.set_ylim(0, math.log(batch) * 1.6)
         if looks:
             close: Any = {"handlelength": 1.2, "handletextpad": 0.4, "columnspacing": 0.6, "borderpad": 0}
@@ -134,9 +135,9 @@ def live_curves(
             look = own if name == present else grey
             _line(classified, [(point.step, point.losses["cross_entropy"]) for point in each], Mark(look.colour, ""))
             _line(scored, [(0, 100 * start), *((p.step, 100 * p.UA) for p in each if p.UA is not None)], look)
-        classified.set_title("Cross-entropy, by batch")
+        _title(classified, "Cross-entropy, by batch")
         classified.set_ylim(bottom=0)
-        scored.set_title("UA, development clips, %")
+        _title(scored, "UA, development clips, %")
         scored.set_ylim(0, 100)
         for axes in (pairs, classified, scored):
             axes.set_xlim(0, last + 0.5)
@@ -157,18 +158,18 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
 
     size = len(look.softmax)
     with drawing():
-        figure = _fixed(9.6, 4.6, left=0.03, right=0.985, wspace=0.22, hspace=0.62)
+        figure = _fixed(4.4, left=0.03, right=0.985, wspace=0.22, hspace=0.62)
         grid = figure.add_gridspec(2, 4, width_ratios=(1.75, 0.28, 1, 1))
         matrix = figure.add_subplot(grid[:, 0])
         image = matrix.imshow(_faint(look.softmax.numpy(force=True)), cmap="cividis", norm=_log())
         matrix.set(xticks=[], yticks=[])
-        matrix.set_title(f"Softmax by row, temperature {temperature:.3g}")
+        _title(matrix, f"Softmax by row, temperature {temperature:.3g}")
         _softmax_bar(figure.colorbar(image, ax=matrix, orientation="horizontal", fraction=0.05, pad=0.04))
         ranks = figure.add_subplot(grid[0, 2])
         shares = negative_weights(look.logits).mean(dim=0).numpy(force=True)
         ranks.plot(np.arange(1, size), 100 * shares, color=OKABE_ITO[0])
         ranks.axhline(100 / (size - 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        ranks.set_title("Push by rank, %")
+        _title(ranks, "Push by rank, %")
         ranks.set(xscale="log", xlim=(1, size - 1), ylim=(0, None), xlabel="rank of the negative")
         _plain_ticks(ranks, (1, 10))
         for place, column, title, scale in (
@@ -181,7 +182,7 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
             here = scale * float(np.interp(math.log(temperature), np.log(table.index), table[column]))
             axes.axvline(LEARNED, color=MUTED, linewidth=1, linestyle=":")
             axes.plot(temperature, here, "o", color=OKABE_ITO[1], markersize=9, markeredgecolor=PAPER)
-            axes.set_title(title)
+            _title(axes, title)
             axes.set(xscale="log", xlim=(table.index.min(), table.index.max()), ylim=(0, None), xlabel="temperature")
             _plain_ticks(axes, (0.01, 0.1, 1))
         return figure
@@ -209,12 +210,17 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
         return figure
 
 
-def _fixed(width: float, height: float, **margins: float) -> "Figure":
+def _fixed(height: float, **margins: float) -> "Figure":
     """A figure with margins of its own: measuring every text for a layout would take most of the time."""
-    figure = new_figure(width, height)
+    figure = new_figure(WIDTH, height)
     figure.set_layout_engine(None)
     figure.subplots_adjust(top=1 - 2 * LINE / height, bottom=2.6 * LINE / height, **margins)
     return figure
+
+
+def _title(axes: "Axes", text: str) -> None:
+    """A title in its place: looking for one above all tick labels would take a quarter of the drawing."""
+    axes.set_title(text, y=1.0)
 
 
 def _line(axes: "Axes", points: Sequence[tuple[float, float]], look: Mark, label: str = "") -> None:
