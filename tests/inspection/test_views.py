@@ -218,4 +218,4 @@ def test_the_sentence_says_which_is_nearer(scale, said):
     distances = view_distances(views)
     sentence = view_sentence("turbo", "audio", 0.1, views, distances)
     assert said in sentence and f"{distances.spread.mean():.3f}" in sentence
-    assert f"{100 * distances.identified.mean():.0f} %" in sentence and "2 passes of 8 clips" in sentence
+    assert f"{100 * distances.identified.mean():.1f} %" in sentence and "2 passes of 8 clips" in sentence

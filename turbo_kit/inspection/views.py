@@ -253,7 +253,7 @@ def view_sentence(model: str, modality: str, rate: float, views: Views, distance
     return (
         f"{modality.capitalize()}, {model}, dropout rate {rate:.2f}, {passes} passes of {size} clips: two views of a "
         f"clip are {means['spread']:.3f} apart on average, {order} the nearest other clip "
-        f"({means['nearest']:.3f}); {100 * means['identified']:.0f} % of the views have their own clip's other view "
+        f"({means['nearest']:.3f}); {100 * means['identified']:.1f} % of the views have their own clip's other view "
         "as nearest neighbour."
     )
 
