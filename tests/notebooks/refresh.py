@@ -18,9 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, THREADS, code_cells, tags
-
-from turbo_kit.ablation.kernel import kernel_manager
+from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, code_cells, tags
 
 PICTURES = FOLDER / "pictures"
 TIMEOUT = 3600
@@ -46,10 +44,10 @@ def executed(path: Path) -> nbformat.NotebookNode:
     """The notebook with its outputs, and without times and whatever else the machine would leave in it."""
     notebook = nbformat.read(path, as_version=4)
     kept = notebook.metadata.copy()
-    with TemporaryDirectory() as sockets:  # short enough a path for a socket
-        options = {"kernel_manager_class": kernel_manager(THREADS, sockets), "kernel_name": "python3"}
-        resources = {"metadata": {"path": str(path.parent)}}
-        NotebookClient(notebook, timeout=TIMEOUT, record_timing=False, resources=resources, **options).execute()
+    # A kernel of its own and not a forked one, in which pandas takes its output for a terminal's.
+    options = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=TIMEOUT, record_timing=False, resources=resources, **options).execute()
     notebook.metadata = kept
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)

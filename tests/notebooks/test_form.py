@@ -1,6 +1,7 @@
 """Every notebook keeps to the template, and stores outputs that are small, whole and anybody's."""
 
 import ast
+import json
 import re
 
 import nbformat
@@ -23,6 +24,8 @@ def test_notebooks_are_numbered_in_reading_order_and_found():
 def test_it_is_valid_tidy_and_small(name):
     notebook = read(name)
     nbformat.validate(notebook)
+    ids = [cell["id"] for cell in json.loads((FOLDER / name).read_text(encoding="utf-8"))["cells"]]
+    assert len(set(ids)) == len(ids)
     assert notebook.metadata == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
