@@ -272,6 +272,21 @@ def test_an_export_without_sound_and_words_still_tells_of_a_clip(browser, data, 
     page.close()
 
 
+@pytest.mark.parametrize(("scheme", "ground"), [("light", 0xFEFEFE), ("dark", 0x211D1B)])
+def test_a_map_that_is_put_on_the_page_later_has_its_theme(browser, exported, tmp_path, scheme, ground):
+    """As in a notebook, which adds an output to the page when it has been made."""
+    text, at_once = exported.read_text(encoding="utf-8"), 'el: document.getElementById("explorer") });'
+    assert at_once in text
+    later = "el: window.made = document.createElement('div') }); document.body.append(window.made);"
+    (tmp_path / "map.html").write_text(text.replace(at_once, later), encoding="utf-8")
+    page = browser.new_page(color_scheme=scheme)
+    page.goto((tmp_path / "map.html").as_uri())
+    picture(page)
+    corner = "(canvas) => new Uint32Array(canvas.getContext('2d').getImageData(0, 0, 1, 1).data.buffer)[0] & 0xffffff"
+    assert page.locator(".map canvas").first.evaluate(corner) == ground  # blue, green, red
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground_in_both_themes(browser, exported, scheme):
     page = browser.new_page(color_scheme=scheme)

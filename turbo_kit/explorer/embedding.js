@@ -55,6 +55,7 @@ class Explorer {
       hover: (clip, x, y) => this.showTip(clip, x, y),
       pick: (clip) => this.select(clip, true),
       lasso: (clips) => this.put("chosen", clips),
+      appear: () => this.recolour(), // what is not on the page yet knows nothing of its theme: a notebook adds it later
     });
     view.map.append(view.tip);
     const hint = "Arrow keys go to the next clip in that direction, Enter plays it, Space chooses it; + and - zoom.";

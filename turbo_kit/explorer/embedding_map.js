@@ -92,7 +92,8 @@ function pixelOf(colour) {
 }
 
 class PointMap {
-  // `tell` has hover(point, x, y), pick(point) and lasso(points); a point is its row, -1 for none.
+  // `tell` has hover(point, x, y), pick(point), lasso(points), and appear() for when the map is first on the page; a point
+  // is its row, -1 for none.
   constructor(holder, tell) {
     this.tell = tell;
     this.base = holder.appendChild(document.createElement("canvas"));
@@ -145,7 +146,8 @@ class PointMap {
       canvas.height = Math.round(clientHeight * devicePixelRatio);
     }
     this.image = undefined;
-    if (!before || !this.moved) this.fit();
+    if (!before) this.tell.appear();
+    if (!this.moved) this.fit();
     this.redraw();
   }
 
