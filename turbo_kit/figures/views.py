@@ -22,7 +22,7 @@ OWN, OTHER = Mark(OKABE_ITO[0], "o"), Mark(OKABE_ITO[1], "s")
 FARTHEST = 1.2
 """Right end of the axis of distances; beyond it stands what is farther."""
 TICKS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.8, 1.2)
-BINS = 36
+BINS = 60
 SIZE = (9.6, 4.4)
 """Inches of the map and the distributions beside it."""
 MAP, DISTRIBUTIONS = (0.01, 0.03, 0.46, 0.82), (0.53, 0.14, 0.45, 0.71)
