@@ -73,8 +73,8 @@ def test_both_distributions_and_their_means(drawn):
     assert heights[0].min() >= 0 >= heights[1].max()
     notes = [text.get_text() for text in right.texts]
     assert notes == [
-        f"own other views, mean {distances.spread.mean():.3f}",
-        f"nearest other clip, mean {distances.nearest.mean():.3f}",
+        f"own views, mean {distances.spread.mean():.3f}",
+        f"other clip, mean {distances.nearest.mean():.3f}",
     ]
 
 

@@ -60,7 +60,9 @@ def look_at_views(
     if still is None:
         still = still_views(models[model], batch, modality)
     distances = view_distances(views, neighbour_groups(batch, modality))
-    figure = dropout_view_map(views, still, distances, batch.labels.numpy(), batch.classes, f"{modality}, {model}: each clip and its views")
+    figure = dropout_view_map(
+        views, still, distances, batch.labels.numpy(), batch.classes, f"{modality}, {model}: each clip and its views"
+    )
     return figure, view_sentence(model, modality, rate, views, distances)
 
 
@@ -91,7 +93,7 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
     if model is not None and model not in models:
         raise unknown("model", model, names)
     modalities = models[names[0]].modalities
-    wide: Any = {"style": {"description_width": "8em"}, "layout": {"width": "26em"}}
+    wide: Any = {"style": {"description_width": "8em"}, "layout": {"width": "25em"}}
     rates = {
         modality: ipywidgets.FloatSlider(
             0.1, min=0, max=HIGHEST_RATE, step=0.05, description=f"{modality} dropout", readout_format=".2f", **wide
@@ -100,13 +102,12 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
     }
     controls = {
         "model": ipywidgets.Dropdown(options=names, value=model or names[0], description="model", **wide),
-        "modality": ipywidgets.ToggleButtons(options=modalities, description="modality", **wide),
+        "modality": ipywidgets.Dropdown(options=modalities, description="modality", **wide),
         **rates,
         "passes": ipywidgets.IntSlider(2, min=2, max=MOST_PASSES, description="passes", **wide),
         "seed": ipywidgets.BoundedIntText(0, min=0, max=2**31, description="masks, seed", **wide),
     }
-    controls["modality"].style.button_width = "6em"
-    fresh = ipywidgets.Button(description="new masks", tooltip="Draw other dropout masks")
+    fresh = ipywidgets.Button(description="new masks", layout={"width": "9em"}, tooltip="Draw other dropout masks")
 
     @cache
     def still(model: str, modality: str) -> Views:
