@@ -117,7 +117,7 @@ def test_layers_in_their_order_with_the_share_that_is_found_again():
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["first\ndropout", "norm"]
     np.testing.assert_allclose(left.lines[0].get_ydata(), [0.1, 0.3])
     np.testing.assert_allclose(right.lines[1].get_ydata(), [0.4])
-    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[1] > 0.4
+    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[0] == 0 and left.get_ylim()[1] > 0.4
 
 
 def test_text_is_9_points_or_more(drawn):

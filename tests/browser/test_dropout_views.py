@@ -38,14 +38,18 @@ def control(page, name):
     return page.locator(f"{PANEL} .widget-inline-hbox").filter(has=page.get_by_text(name, exact=True))
 
 
+def button(page, name):
+    return page.locator(PANEL).get_by_role("button", name=name, exact=True)
+
+
 def test_each_control_moves_the_figure_by_mouse(page):
     assert said(page).startswith("Audio, trained, dropout rate 0.10, 2 passes of 32 clips")
     rail = control(page, "audio dropout").locator(".noUi-target").bounding_box()
     middle = (rail["x"] + rail["width"] / 2, rail["y"] + rail["height"] / 2)
     changes(page, lambda: page.mouse.click(*middle), "dropout rate 0.30")
-    changes(page, lambda: control(page, "model").locator("select").select_option("untrained"), "Audio, untrained")
-    changes(page, lambda: control(page, "modality").locator("select").select_option("text"), "Text, untrained")
-    changes(page, lambda: page.get_by_role("button", name="new masks").click())
+    changes(page, lambda: button(page, "untrained").click(), "Audio, untrained")
+    changes(page, lambda: button(page, "text").click(), "Text, untrained")
+    changes(page, lambda: button(page, "new masks").click())
     assert control(page, "masks, seed").locator("input").input_value() == "1"
 
 
@@ -55,32 +59,32 @@ def test_each_control_moves_the_figure_by_keyboard(page):
     changes(page, lambda: page.keyboard.press("ArrowRight"), f"{shown.capitalize()},")
     control(page, "passes").locator(".noUi-handle").focus()
     changes(page, lambda: page.keyboard.press("ArrowRight"), "3 passes")
-    control(page, "modality").locator("select").focus()
-    changes(page, lambda: page.keyboard.press("ArrowUp" if shown == "text" else "ArrowDown"))
-    assert not said(page).lower().startswith(shown)
-    page.get_by_role("button", name="new masks").focus()
+    other = "audio" if shown == "text" else "text"
+    button(page, other).focus()
+    changes(page, lambda: page.keyboard.press("Space"), f"{other.capitalize()},")
+    button(page, "new masks").focus()
     changes(page, lambda: page.keyboard.press("Space"))
     control(page, "masks, seed").locator("input").focus()
     changes(page, lambda: page.keyboard.press("ArrowUp"))
-    control(page, "model").locator("select").focus()
-    was = said(page)
-    changes(page, lambda: page.keyboard.press("ArrowDown" if "untrained" in was else "ArrowUp"))
-    assert said(page) != was
+    model = "trained" if "untrained" in said(page) else "untrained"
+    button(page, model).focus()
+    changes(page, lambda: page.keyboard.press("Space"), f", {model},")
 
 
 def test_tab_reaches_every_control(page):
-    control(page, "model").locator("select").focus()
-    reached = ["model"]
+    button(page, "untrained").focus()
+    reached = ["untrained"]
     for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
-                """() => { const focused = document.activeElement.closest('.jupyter-widgets');
-                    return focused ? focused.innerText.split("\\n")[0].trim() : ''; }"""
+                """() => { const focused = document.activeElement;
+                    return focused.closest('button')?.innerText.trim()
+                        || focused.closest('.widget-inline-hbox')?.innerText.split("\\n")[0].trim() || ''; }"""
             )
         )
     shown = said(page).split(",")[0].lower()
-    wanted = ["model", "modality", f"{shown} dropout", "passes", "masks, seed", "new masks"]
+    wanted = ["untrained", "trained", "audio", "text", f"{shown} dropout", "passes", "masks, seed", "new masks"]
     assert [name for name in dict.fromkeys(reached) if name in wanted] == wanted
 
 

@@ -101,8 +101,9 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
         for modality in modalities
     }
     controls = {
-        "model": ipywidgets.Dropdown(options=names, value=model or names[0], description="model", **wide),
-        "modality": ipywidgets.Dropdown(options=modalities, description="modality", **wide),
+        # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
+        "model": ipywidgets.ToggleButtons(options=names, value=model or names[0], description="model", **wide),
+        "modality": ipywidgets.ToggleButtons(options=modalities, description="modality", **wide),
         **rates,
         "passes": ipywidgets.IntSlider(2, min=2, max=MOST_PASSES, description="passes", **wide),
         "seed": ipywidgets.BoundedIntText(0, min=0, max=2**31, description="masks, seed", **wide),
