@@ -182,11 +182,11 @@ def geometry_curves(table: "pd.DataFrame") -> "Figure":
         table: what `epoch_geometry` returned.
     """
     panels = {column: name for column, name in GEOMETRY.items() if column in table}
-    across = min(3, len(panels))
+    across = len(panels) if len(panels) <= ACROSS else 3
     lines = -(-len(panels) // across)
     looks = marks(table["run"].unique())
     with drawing():
-        figure = new_figure(9.6, 0.7 + 2.2 * lines)
+        figure = new_figure(8.4, 0.7 + 1.9 * lines)
         grid = figure.subplots(lines, across, squeeze=False, sharex=True)
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
             for run, mark in looks.items():
