@@ -33,9 +33,8 @@ def test_it_plans_runs_and_reports_a_grid(quick, tmp_path):
             kernel_manager_class=kernel_manager(1, sockets),
             progress_bar=False,
         )
-    text = "".join(
-        output.get("text", "") for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs
-    )
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    text = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert "2 runs: all to be tested; 0 complete already" in text
     assert "UA cannot be told apart" in text or "turbo: UA is" in text
     pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
