@@ -64,6 +64,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
 def test_folders_that_are_no_runs_are_passed_over_and_missing_files_are_named(tmp_path):
     (tmp_path / "notes").mkdir()
     write_json(tmp_path / "begun" / "config.json", {})
+    write_json(tmp_path / "a model that was saved here" / "config.json", {"classes": ["one", "other"]})
+    (tmp_path / "a model that was saved here" / "model.safetensors").touch()
     assert [run.folder.name for run in runs_in(tmp_path)] == ["begun"]
     assert finished_runs(tmp_path) == []
     with pytest.raises(InputError, match=r"result.json does not exist: .* no finished run folder"):

@@ -154,7 +154,8 @@ def runs_in(folder: Path) -> Iterator[Run]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of runs. Train or ablate first, or correct the path.")
     for path in sorted(folder.iterdir()):
-        if (path / "config.json").is_file():
+        saved_model = (path / "model.safetensors").is_file()  # which has a config.json too
+        if (path / "config.json").is_file() and not saved_model:
             yield Run(path)
 
 

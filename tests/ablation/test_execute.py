@@ -226,6 +226,12 @@ def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tm
     assert_same(results(tmp_path / "forked"), results(tmp_path / "scratch"))
 
 
+def test_a_forked_kernel_shows_wide_tables_as_a_notebook_does(quick, tmp_path, notebook_of):
+    notebook_of("import pandas as pd\nraise ValueError(f\"{pd.get_option('display.max_columns')} columns\")")
+    (error,) = execute([quick()], tmp_path / "runs").failed.values()
+    assert "20 columns" in error
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp_path):
     command = [sys.executable, "-c", "from turbo_kit.cli import main; main()", "ablate", "--workers", "2"]

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from encoders import tiny_models
 from torch import nn
 
 from turbo_kit import InputError, TurboModel
@@ -60,6 +61,25 @@ def test_rates_hold_for_one_modality_and_no_longer_than_asked(model, clips):
     mild = dropout_views(model, batch, rates={"text": 0.05}).views
     assert (wide["t1"] - wide["t2"]).norm() > (mild["t1"] - mild["t2"]).norm()
     assert [part.p for part in model.modules() if isinstance(part, nn.Dropout)] == before
+
+
+@pytest.mark.parametrize("name", tiny_models.ALL)
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_a_rate_set_later_gives_what_an_encoder_built_with_it_gives(name, rate, quick, clips, tmp_path):
+    folder, modality = str(tiny_models.save(name, tmp_path / name)), tiny_models.modality(name)
+
+    def built(dropout):
+        torch.manual_seed(0)
+        knobs = {"audio": "none", "text": "none", modality: folder, f"{modality}_dropout": dropout}
+        return TurboModel.from_config(quick(trainable_layers=-1, objective="ce", **knobs), clips.classes)
+
+    changed, right = built(0.1), built(rate)
+    batch = draw_batch(changed, clips, 4)
+    with torch.no_grad():
+        one = dropout_views(changed, batch, rates={modality: rate}).pooled[modality]
+        other = dropout_views(right, batch).pooled[modality]
+    assert torch.equal(one, other)
+    assert torch.allclose(one[0], one[1], atol=1e-6) == (rate == 0)
 
 
 @pytest.mark.parametrize(("rates", "said"), [({"audoi": 0.1}, "did you mean 'audio'"), ({"text": 1.0}, "0 to 0.95")])

@@ -32,6 +32,7 @@ def _import_what_runs_need() -> None:
 
 
 def _become_kernel(request: dict[str, Any]) -> NoReturn:
+    import pandas as pd
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
@@ -45,6 +46,7 @@ def _become_kernel(request: dict[str, Any]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["folder"])
     torch.set_num_threads(request["threads"])
+    pd.set_option("display.max_columns", 20)  # as in a notebook: on import it took the nursery for a terminal
     watched = f"--IPKernelApp.parent_handle={parent}"  # its own default was read when the nursery imported it
     IPKernelApp.launch_instance(argv=["-f", request["connection_file"], watched])
     os._exit(0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, Utterance
-from turbo_kit.encoders import Hidden
+from turbo_kit.encoders import Encoder, Hidden
 from turbo_kit.evaluation import clip_features, padded_batch
 from turbo_kit.model import ModelOutput, TurboModel
 
@@ -70,38 +70,57 @@ def dropout_views(
     Returns:
         `views` a1, a2, ... (B, projection), `logits` (passes, B, C), `pooled` (passes, B, D) by modality.
     """
-    device = model.classifier.weight.device
-    was_training = model.training
-    model.train()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), dropout_rates(model, rates or {}):
-            torch.manual_seed(seed)
-            output: ModelOutput = model(batch.hidden, passes)
-    finally:
-        model.train(was_training)
+    with dropout_on(model, rates or {}, seed):
+        output: ModelOutput = model(batch.hidden, passes)
     return output
 
 
 @contextmanager
+def dropout_on(model: TurboModel, rates: Mapping[str, float], seed: int) -> Iterator[None]:
+    """Puts a model into training mode with seeded masks, and all back as it was: mode, rates and random state."""
+    device = model.classifier.weight.device
+    was_training = model.training
+    model.train()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), dropout_rates(model, rates):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
 def dropout_rates(model: TurboModel, rates: Mapping[str, float]) -> Iterator[None]:
-    """Sets the dropout rate of each modality named, as long as the context lasts.
+    """Sets the dropout rate of each modality named, as `RunConfig` would have, as long as the context lasts.
 
     Raises:
         InputError: the model has no such modality, or a rate outside 0 to 0.95.
     """
-    before: list[tuple[nn.Dropout, float]] = []
+    places: list[tuple[nn.Module, str, float, float]] = []
     for modality, rate in rates.items():
         if modality not in model.modalities:
             raise unknown("modality", modality, model.modalities)
         if not 0 <= rate <= 0.95:
             raise InputError(f"dropout rate {rate} of {modality!r} is out of range: it must be from 0 to 0.95.")
-        before += [(part, part.p) for part in model.encoder(modality).modules() if isinstance(part, nn.Dropout)]
+        places += [(*place, rate) for place in _dropouts(model.encoder(modality), off=rate == 0)]
     try:
-        for modality, rate in rates.items():
-            for part in model.encoder(modality).modules():
-                if isinstance(part, nn.Dropout):
-                    part.p = rate
+        for part, name, _, rate in places:
+            setattr(part, name, rate)
         yield
     finally:
-        for part, rate in before:
-            part.p = rate
+        for part, name, before, _ in places:
+            setattr(part, name, before)
+
+
+def _dropouts(encoder: Encoder, off: bool) -> Iterator[tuple[nn.Module, str, float]]:
+    """Every place in an encoder that holds its dropout rate: the module, its attribute and the rate.
+
+    Some families drop by modules, others by numbers that they hand to a function. Activation dropout and the like have
+    rates of their own, which the kit leaves alone unless dropout is switched `off`.
+    """
+    own = (encoder.backbone.embedding_dropout if encoder.light_head is None else encoder.light_head.dropout).p
+    for part in encoder.modules():
+        for name in ("p",) if isinstance(part, nn.Dropout) else ("dropout", "activation_dropout"):
+            rate = getattr(part, name, None)
+            if isinstance(rate, float | int) and (off or (rate == own and name != "activation_dropout")):
+                yield part, name, rate

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.encoders import Encoder
-from turbo_kit.inspection.batch import Batch, dropout_rates
+from turbo_kit.inspection.batch import Batch, dropout_on
 from turbo_kit.metrics.geometry import uniformity
 from turbo_kit.model import TurboModel
 
@@ -295,20 +295,8 @@ def _passes(model: TurboModel, modality: str, passes: int, rate: float | None, s
         raise unknown("modality", modality, model.modalities)
     if passes < 1:
         raise InputError(f"passes = {passes}: it must be at least 1.")
-    encoder = model.encoder(modality)
-    device = model.classifier.weight.device
-    was_training = encoder.training
-    encoder.train()
-    try:
-        with (
-            torch.no_grad(),
-            torch.random.fork_rng([device] if device.type == "cuda" else []),
-            dropout_rates(model, {} if rate is None else {modality: rate}),
-        ):
-            torch.manual_seed(seed)
-            yield encoder
-    finally:
-        encoder.train(was_training)
+    with torch.no_grad(), dropout_on(model, {} if rate is None else {modality: rate}, seed):
+        yield model.encoder(modality)
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
