@@ -168,7 +168,7 @@ def press_tab_through(page: Page, limit: int = 80) -> list[str]:
         names.append(
             page.evaluate(
                 """() => { const e = document.activeElement;
-                    return (e.getAttribute('aria-label') || e.title || e.innerText || e.tagName).trim(); }"""
+                    return (e.getAttribute('aria-label') || e.innerText || e.title || e.tagName).trim(); }"""
             )
         )
     return names
