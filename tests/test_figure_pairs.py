@@ -60,10 +60,12 @@ def test_the_maps_of_a_batch_are_pictures_in_one_scale_for_all_pairs(look):
     figure = pair_maps({"a1-t1": look, "t1-t2": other})
     images = [axes.images[0] for axes in figure.axes if axes.images]
     for image, values in zip(images, (look.logits, other.logits, look.softmax, other.softmax), strict=True):
-        np.testing.assert_allclose(image.get_array(), np.maximum(values.numpy(), -np.inf), atol=1e-4)
+        np.testing.assert_allclose(image.get_array(), values, atol=1e-4)
     assert len({image.get_clim() for image in images[:2]}) == len({image.get_clim() for image in images[2:]}) == 1
     assert images[0].get_clim() == pytest.approx((float(look.logits.min()), float(look.logits.max())))
     assert f"loss {look.loss:.2f}" in figure.axes[0].get_title(loc="left")
+    alone = [axes.images[0] for axes in pair_maps({"a1-t1": look}, with_logits=False).axes if axes.images]
+    np.testing.assert_allclose(alone[0].get_array(), look.softmax, atol=1e-4)
 
 
 def test_the_bars_are_each_loss_and_its_part_and_hollow_where_a_pair_is_left_out(table):
@@ -116,11 +118,11 @@ def test_the_marker_stands_on_the_curves_at_the_temperature(look):
 
 def test_cosines_are_cells_in_one_scale_and_blank_where_there_is_none():
     names = ["cross_entropy", "a1-a2"]
-    one = pd.DataFrame([[1.0, -0.25], [-0.25, 1.0]], names, names).assign(norm=[3.0, 4.0])
+    one = pd.DataFrame([[1.0, -0.25], [-0.0004, 1.0]], names, names).assign(norm=[3.0, 4.0])
     two = pd.DataFrame([[1.0, np.nan], [np.nan, np.nan]], names, names)
     figure = cosine_maps({"before": one, "after": two})
     before, after = figure.axes
-    assert [text.get_text() for text in before.texts] == ["1.00", "−0.25", "−0.25", "1.00"]
+    assert [text.get_text() for text in before.texts] == ["1.00", "−0.25", "0.00", "1.00"]
     assert [text.get_text() for text in after.texts] == ["1.00"]
     assert before.collections[0].get_clim() == after.collections[0].get_clim() == (-1, 1)
     figure.canvas.draw()

@@ -26,6 +26,8 @@ LEARNED = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
 PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 0}
 """Behind a text that a line may cross."""
+STEPS = 16
+"""Shades of the pictures of whole batches: the eye tells no more apart, and a notebook keeps them small."""
 FAINTEST = 1e-4
 """A softmax below this is drawn as dark as this."""
 
@@ -51,27 +53,33 @@ def pair_tables(look: "PairLook", clips: Sequence[str]) -> "Figure":
         return figure
 
 
-def pair_maps(looks: "Mapping[str, PairLook]") -> "Figure":
+def pair_maps(looks: "Mapping[str, PairLook]", with_logits: bool = True) -> "Figure":
     """Each pair of views on a whole batch: logits above, the softmax of each row below, the same clips on the diagonal.
 
     Args:
         looks: by name of the pair; a pair's rows are the clips in its first view, its columns those in its second.
+        with_logits: draw them too, and not the softmax alone.
     """
+    from matplotlib import colormaps
+
+    shades: Any = {"cmap": colormaps["cividis"].resampled(STEPS), "interpolation": "nearest"}
+    logits = [look.logits.numpy(force=True) for look in looks.values()]
+    limits = {"vmin": min(map(np.min, logits)), "vmax": max(map(np.max, logits))}
     with drawing():
-        figure = new_figure(1.5 * len(looks) + 1.3, 3.7)
-        grid = figure.subplots(2, len(looks), squeeze=False)
-        logits = [look.logits.numpy(force=True) for look in looks.values()]
-        limits = {"vmin": min(map(np.min, logits)), "vmax": max(map(np.max, logits))}
-        for upper, lower, (name, look) in zip(*grid, looks.items(), strict=True):
-            first = upper.imshow(look.logits.numpy(force=True), cmap="cividis", **limits)
-            second = lower.imshow(_faint(look.softmax.numpy(force=True)), cmap="cividis", norm=_log())
-            upper.set_title(f"{name}\nloss {look.loss:.2f}")
-            for axes in (upper, lower):
+        figure = new_figure(1.5 * len(looks) + 1.3, 3.7 if with_logits else 2.1)
+        grid = figure.subplots(1 + with_logits, len(looks), squeeze=False)
+        for column, (name, look) in zip(grid.T, looks.items(), strict=True):
+            softmax = column[-1].imshow(_faint(look.softmax.numpy(force=True)), norm=_log(), **shades)
+            if with_logits:
+                above = column[0].imshow(look.logits.numpy(force=True), **limits, **shades)
+            column[0].set_title(f"{name}\nloss {look.loss:.2f}")
+            for axes in column:
                 axes.set(xticks=[], yticks=[])
                 axes.set_xlabel(name.split("-")[1], labelpad=2)
                 axes.set_ylabel(name.split("-")[0], labelpad=2)
-        figure.colorbar(first, ax=list(grid[0]), label="logit")
-        _softmax_bar(figure.colorbar(second, ax=list(grid[1]), label="softmax"))
+        if with_logits:
+            figure.colorbar(above, ax=list(grid[0]), label="logit")
+        _softmax_bar(figure.colorbar(softmax, ax=list(grid[-1]), label="softmax"))
         return figure
 
 
@@ -119,7 +127,7 @@ def live_curves(
     points = runs[present]
     last = steps or max((point.step for each in runs.values() for point in each), default=1)
     with drawing():
-        figure = _fixed(3.1, left=0.04, right=0.985, wspace=0.17)
+        figure = _fixed(3.1, left=0.04, right=0.985, wspace=0.24)
         pairs, classified, scored = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         looks = _pair_looks([name for name in (points[0].losses if points else ()) if "-" in name])
         for name, look in looks.items():
@@ -158,10 +166,12 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
 
     size = len(look.softmax)
     with drawing():
-        figure = _fixed(4.4, left=0.03, right=0.985, wspace=0.22, hspace=0.62)
+        figure = _fixed(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62)
         grid = figure.add_gridspec(2, 4, width_ratios=(1.75, 0.28, 1, 1))
         matrix = figure.add_subplot(grid[:, 0])
-        image = matrix.imshow(_faint(look.softmax.numpy(force=True)), cmap="cividis", norm=_log())
+        image = matrix.imshow(
+            _faint(look.softmax.numpy(force=True)), cmap="cividis", interpolation="nearest", norm=_log()
+        )
         matrix.set(xticks=[], yticks=[])
         _title(matrix, f"Softmax by row, temperature {temperature:.3g}")
         _softmax_bar(figure.colorbar(image, ax=matrix, orientation="horizontal", fraction=0.05, pad=0.04))
@@ -245,7 +255,7 @@ def _kind(term: str) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # no minus before a zero
 
 
 def _faint(softmax: NDArray[np.float32]) -> NDArray[np.float32]:
