@@ -8,17 +8,16 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError, unknown
+from turbo_kit.explorer.board_widgets import laid_out, new_cell, new_controls, shade
 from turbo_kit.explorer.shell import shown
 
 if TYPE_CHECKING:
-    import ipywidgets
     import pandas as pd
     from matplotlib.figure import Figure
 
     from turbo_kit.inspection import Batch, Live, Point
     from turbo_kit.objectives import Objective
 
-VIEWS = ("a1", "a2", "t1", "t2")
 PAIRS = ("a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2")
 BOARDS: dict[str, tuple[str, ...]] = {
     "ce-2pass": (),
@@ -35,8 +34,6 @@ FOR_THE_KERNEL = 0.01
 """Seconds after each step in which the kernel hears what else was clicked or run."""
 KEPT = 5
 """Earlier trainings whose curves stay for comparison."""
-SHADE = (0, 114, 178)
-"""The colour of a cell of weight 1 or more."""
 
 
 def board_objective(
@@ -99,7 +96,7 @@ def training_view(
 class PairBoardExplorer:
     """A table of views whose pairs are switched and weighed, what they cost at once, and what training makes of them.
 
-    A click on a cell, or the space bar, switches its pair between weight 0 and 1; the slider gives it any weight.
+    A click on a cell, or the space bar, switches its pair between weight 0 and 1; the slider then gives it any weight.
     `train` starts a short training of the board as it is; it goes on while other cells and controls are used, and
     `stop` ends it. Show the explorer by naming it in a cell.
 
@@ -113,8 +110,9 @@ class PairBoardExplorer:
 
     Attributes:
         cells: the buttons by pair, such as `a1-t2`; `mirrored` has those below the diagonal.
-        controls: `board`, `pair`, `weight`, `contrastive_weight`, `normalize_pairs`, `train` and `stop`.
+        controls: `board`, `weight`, `contrastive_weight`, `normalize_pairs`, `train` and `stop`.
         weights: the board as it is.
+        chosen: the pair that the slider weighs, switched last.
         runs: the points of each training by name.
         losses, curves: the places of the two figures.
         panel: all of it.
@@ -140,14 +138,15 @@ class PairBoardExplorer:
         self.live, self.batch, self._settings = live, batch, settings
         self.weights = {pair: float(pair in BOARDS[board]) for pair in PAIRS}
         self.runs: dict[str, list[Point]] = {}
-        self.cells, self.mirrored = ({pair: _cell() for pair in PAIRS} for _ in range(2))
-        self.controls = _controls(board, contrastive_weight, normalize_pairs)
+        self.chosen = PAIRS[0]
+        self.cells, self.mirrored = ({pair: new_cell() for pair in PAIRS} for _ in range(2))
+        self.controls = new_controls(list(BOARDS), board, contrastive_weight, normalize_pairs)
         self.losses, self.curves = ipywidgets.HTML(), ipywidgets.HTML()
         self._terms = self._losses_of_terms(seed)
         self._trainings, self._stopped, self._setting = 0, False, False
         self._task: asyncio.Task[None] | None = None
         self._listen()
-        self.panel = _laid_out(self)
+        self.panel = laid_out(self.cells, self.mirrored, self.controls, self.losses, self.curves)
         self._show()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -211,7 +210,7 @@ class PairBoardExplorer:
 
         def switch(pair: str) -> None:
             with self._changing():
-                self.controls["pair"].value = pair
+                self.chosen = pair
                 self.weights[pair] = 0.0 if self.weights[pair] else 1.0
 
         def choose(change: Any) -> None:
@@ -222,7 +221,7 @@ class PairBoardExplorer:
         def weigh(change: Any) -> None:
             if not self._setting:
                 with self._changing():
-                    self.weights[self.controls["pair"].value] = change.new
+                    self.weights[self.chosen] = change.new
 
         def show(_: Any) -> None:
             if not self._setting:
@@ -233,7 +232,7 @@ class PairBoardExplorer:
                 cell.on_click(lambda _, pair=pair: switch(pair))
         self.controls["board"].observe(choose, names="value")
         self.controls["weight"].observe(weigh, names="value")
-        for name in ("pair", "contrastive_weight", "normalize_pairs"):
+        for name in ("contrastive_weight", "normalize_pairs"):
             self.controls[name].observe(show, names="value")
         self.controls["train"].on_click(lambda _: self._start())
         self.controls["stop"].on_click(lambda _: self._stop())
@@ -252,13 +251,14 @@ class PairBoardExplorer:
         """Brings cells, controls and losses to the board as it is."""
         from turbo_kit.inspection import loss_table
 
-        chosen = self.controls["pair"].value
+        slider = self.controls["weight"]
         self._setting = True
-        self.controls["board"].value, self.controls["weight"].value = self.board, self.weights[chosen]
+        self.controls["board"].value = self.board if self.board in BOARDS else None
+        slider.value, slider.description = self.weights[self.chosen], f"weight of {self.chosen}"
         self._setting = False
         for cells in (self.cells, self.mirrored):
             for pair, cell in cells.items():
-                _shade(cell, pair, self.weights[pair], pair == chosen)
+                shade(cell, pair, self.weights[pair], pair == self.chosen)
         try:
             self.losses.value = shown(*board_view(loss_table(self.objective, self._terms), len(self.batch)))
         except InputError as error:
@@ -280,63 +280,3 @@ class PairBoardExplorer:
     def _draw_curves(self, name: str) -> None:
         batch_size = self.live.ready.config.batch_size
         self.curves.value = shown(*training_view(self.live, self.runs, name, batch_size))
-
-
-def _cell() -> "ipywidgets.Button":
-    import ipywidgets
-
-    return ipywidgets.Button(layout=ipywidgets.Layout(width="auto", height="2.6em", margin="1px", padding="0"))
-
-
-def _shade(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> None:
-    """The pair and its weight as text, the weight as shade, the chosen pair in a frame."""
-    cell.description = f"{pair}: {weight:g}"
-    cell.tooltip = f"{pair} weighs {weight:g}; switches it {'off' if weight else 'on'}"
-    red, green, blue = SHADE
-    cell.style.button_color = f"rgba({red}, {green}, {blue}, {min(weight, 1.0):.2f})"
-    cell.style.text_color = "#ffffff" if weight >= 0.95 else "var(--jp-ui-font-color1)"
-    cell.style.font_weight = "bold" if weight else "normal"
-    cell.layout.border = "2px solid var(--jp-ui-font-color1)" if chosen else "1px solid var(--jp-border-color1)"
-
-
-def _controls(board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
-    import ipywidgets
-
-    wide: Any = {"layout": ipywidgets.Layout(width="27em"), "style": {"description_width": "10em"}}
-    return {
-        "board": ipywidgets.Dropdown(options=[*BOARDS, OWN], value=board, description="board", **wide),
-        "pair": ipywidgets.Dropdown(options=PAIRS, description="pair", **wide),
-        "weight": ipywidgets.FloatSlider(min=0, max=2, step=0.1, description="its weight", **wide),
-        "contrastive_weight": ipywidgets.FloatLogSlider(
-            contrastive_weight, min=-2, max=1, step=0.1, readout_format=".2g", description="contrastive weight", **wide
-        ),
-        "normalize_pairs": ipywidgets.Checkbox(
-            normalize_pairs, description="scale the pairs to sum 1", indent=False, layout={"margin": "0 0 0 10.3em"}
-        ),
-        "train": ipywidgets.Button(description="train", icon="play", button_style="primary"),
-        "stop": ipywidgets.Button(description="stop", icon="stop", disabled=True),
-    }
-
-
-def _laid_out(explorer: PairBoardExplorer) -> "ipywidgets.VBox":
-    """The table of cells beside its controls, the losses below, and then the training."""
-    import ipywidgets
-
-    def head(text: str) -> Any:
-        return ipywidgets.HTML(f'<b style="display:block;text-align:center">{text}</b>')
-
-    places = [head(""), *map(head, VIEWS)]
-    for row, one in enumerate(VIEWS):
-        places.append(head(one))
-        for column, other in enumerate(VIEWS):
-            cells = explorer.cells if row < column else explorer.mirrored
-            name = f"{min(one, other)}-{max(one, other)}"
-            places.append(cells[name] if row != column else head("–"))
-    for cell in explorer.mirrored.values():
-        cell.tabbable = False  # the same six pairs again: for the eye and the mouse
-    grid = ipywidgets.GridBox(places, layout={"grid_template_columns": "2em repeat(4, 5.8em)", "align_items": "center"})
-    named = explorer.controls
-    beside = [named[name] for name in ("board", "pair", "weight", "contrastive_weight", "normalize_pairs")]
-    above = ipywidgets.Box([grid, ipywidgets.VBox(beside)], layout={"flex_flow": "row wrap", "align_items": "center"})
-    buttons = ipywidgets.HBox([named["train"], named["stop"]])
-    return ipywidgets.VBox([above, explorer.losses, buttons, explorer.curves])

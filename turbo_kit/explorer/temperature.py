@@ -52,7 +52,10 @@ def temperature_explorer(
             description="temperature",
             **wide,
         ),
-        "pair": ipywidgets.Dropdown(options=names, value=pair, description="pair", **wide),
+        # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
+        "pair": ipywidgets.ToggleButtons(
+            options=names, value=pair, description="pair", style={"description_width": "7em", "button_width": "5em"}
+        ),
     }
     return follow(lambda temperature, pair: _view(objective, views, pair, temperature, table(pair)), controls)
 
