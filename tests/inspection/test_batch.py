@@ -7,17 +7,6 @@ from turbo_kit import InputError, TurboModel
 from turbo_kit.inspection import draw_batch, dropout_rates, dropout_views
 
 
-@pytest.fixture(scope="module")
-def clips(tones_corpus):
-    return tones_corpus.fold(0).train
-
-
-@pytest.fixture
-def model(quick, clips):
-    torch.manual_seed(0)
-    return TurboModel.from_config(quick(), clips.classes)
-
-
 def test_a_batch_is_drawn_from_the_clips_the_same_each_time(model, clips):
     batch, again, other = (draw_batch(model, clips, 8, seed) for seed in (0, 0, 1))
     assert batch.utterances == again.utterances != other.utterances

@@ -24,17 +24,6 @@ from turbo_kit.objectives import info_nce
 SIX = ["a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2"]
 
 
-@pytest.fixture(scope="module")
-def clips(tones_corpus):
-    return tones_corpus.fold(0).train
-
-
-@pytest.fixture
-def model(quick, clips):
-    torch.manual_seed(0)
-    return TurboModel.from_config(quick(), clips.classes)
-
-
 @pytest.fixture
 def batch(model, clips):
     return draw_batch(model, clips, 8)

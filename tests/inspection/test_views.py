@@ -21,17 +21,6 @@ from turbo_kit.metrics.geometry import alignment, uniformity
 from turbo_kit.objectives import info_nce
 
 
-@pytest.fixture(scope="module")
-def clips(tones_corpus):
-    return tones_corpus.fold(0).train
-
-
-@pytest.fixture
-def model(quick, clips):
-    torch.manual_seed(0)
-    return TurboModel.from_config(quick(), clips.classes)
-
-
 @pytest.fixture
 def deep(quick, clips):
     """Makes a model of two trained layers, and a batch drawn with it."""
