@@ -2,12 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
 from turbo_kit import InputError, Objective
+from turbo_kit.explorer.shell import shown
 from turbo_kit.explorer.temperature import temperature_explorer, temperature_view
-from turbo_kit.inspection import temperature_table
+from turbo_kit.inspection import look_at_pair, temperature_table
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +30,30 @@ def test_it_says_the_numbers_of_the_place_of_its_controls(views):
     assert list(pair.options) == ["a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2"]
 
 
+def plain(html):
+    """The HTML without the number that keeps the names of each figure apart."""
+    return re.sub(r"explorer\d+-", "", html)
+
+
 def test_the_static_twin_shows_the_same(views):
-    figure, said = temperature_view(Objective(), views, "a2-t1", 0.123)  # between two stops of the slider
-    panel = temperature_explorer(Objective(), views, "a2-t1", 0.123)
-    assert said in panel.children[-1].value
-    titles = {axes.get_title(loc="left") for axes in figure.axes}
-    for title in titles - {""}:
-        assert title in panel.children[-1].value
+    panel = temperature_explorer(Objective(), views)
+    slider, pair, place = panel.children
+    for slider.value, pair.value in ((0.3, "a2-t1"), (0.02, "t1-t2")):
+        figure, said = temperature_view(Objective(), views, pair.value, slider.value)
+        assert plain(place.value) == plain(shown(figure, said))
+        look = look_at_pair(Objective(), views, pair.value, temperature=slider.value)
+        matrix = next(axes.images[0] for axes in figure.axes if axes.images)
+        np.testing.assert_allclose(matrix.get_array(), np.clip(look.softmax, 1e-4, 1), rtol=1e-5)
+    between = temperature_explorer(Objective(), views, temperature=0.123)  # two stops of the slider
+    assert "temperature 0.123:" in between.children[-1].value
 
 
 def test_it_follows_the_slider_and_draws_its_matrix_as_one_picture(views):
     slider, _, place = temperature_explorer(Objective(), views).children
-    seen = {place.value}
+    seen = {plain(place.value)}
     for temperature in (0.01, 0.07, 1.0):
         slider.value = temperature
-        seen.add(re.sub("explorer[0-9]+", "", place.value))
+        seen.add(plain(place.value))
     assert len(seen) == 4 and "0.07 (a learned one starts here)" in [label for label, _ in slider.options]
     assert place.value.count("<image ") == 2 and place.value.count("<path ") < 200  # the matrix and its colour bar
 

@@ -86,7 +86,7 @@ def test_a_pair_that_cannot_be_looked_into(options, pair, said):
         look_at_pair(Objective(**options), random_views(), pair)
 
 
-@pytest.mark.parametrize("options", [{}, {"exclude": "transcript"}, {"normalize_pairs": True, "temperature": 0.2}])
+@pytest.mark.parametrize("options", [{}, {"exclude": "label"}, {"normalize_pairs": True, "temperature": 0.2}])
 def test_terms_and_their_sum_are_those_of_the_objective(model, batch, options):
     objective = Objective.preset("turbo", contrastive_weight=0.3, **options)
     output = dropout_views(model, batch)
