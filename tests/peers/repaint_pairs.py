@@ -21,7 +21,7 @@ import torch
 
 from turbo_kit import RunConfig, load_corpus
 from turbo_kit.explorer.pair_board import BOARDS, PAIRS, PairBoardExplorer
-from turbo_kit.explorer.temperature import temperature_explorer
+from turbo_kit.explorer.temperature import STOPS, temperature_explorer
 from turbo_kit.inspection import draw_batch, dropout_views, prepare_live
 
 BATCH = 64
@@ -54,7 +54,7 @@ def main() -> None:
             controls["contrastive_weight"], [0.1 + i / 40 for i in moves], board.losses
         ),
         "board, preset": setting(controls["board"], [list(BOARDS)[i % 5] for i in moves], board.losses),
-        "temperature, slider": setting(slider, [0.011 + i / 45 for i in moves], place),
+        "temperature, slider": setting(slider, [STOPS[i % len(STOPS)] for i in moves], place),
         "temperature, pair": setting(pair, [pair.options[i % 6] for i in moves], place),
         "first point": [asyncio.run(first_point(board)) for _ in range(options.trainings)],
     }
