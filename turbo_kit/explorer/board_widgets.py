@@ -36,7 +36,10 @@ def new_controls(boards: list[str], board: str, contrastive_weight: float, norma
     return {
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "board": ipywidgets.ToggleButtons(
-            options=boards, value=board, description="board", style={"description_width": "4em", "button_width": "8.5em"}
+            options=boards,
+            value=board,
+            description="board",
+            style={"description_width": "4em", "button_width": "8.5em"},
         ),
         "weight": ipywidgets.FloatSlider(min=0, max=2, step=0.1, **wide),
         "contrastive_weight": ipywidgets.FloatLogSlider(
