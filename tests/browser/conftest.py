@@ -75,9 +75,9 @@ class Lab:
         return page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab, for all browser tests; runs that a notebook trains are there for the next one."""
+    """JupyterLab, one for each file of tests: with it end the kernels that it started."""
     base = tmp_path_factory.mktemp("lab")
     folder = base / "notebooks"
     folder.mkdir()
