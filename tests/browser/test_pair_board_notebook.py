@@ -68,7 +68,6 @@ def cell(page, pair, weight, place=0):
 
 
 def click_the_rail(page, slider, share):
-    slider.locator(".noUi-target").scroll_into_view_if_needed()  # what stands above may have grown
     rail = slider.locator(".noUi-target").bounding_box()
     page.mouse.click(rail["x"] + share * rail["width"], rail["y"] + rail["height"] / 2)
 
