@@ -29,6 +29,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
 
 
+def notebook_literals(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every public variable of a notebook that holds a literal: what may be one of its parameters."""
+    literals = (bool, int, float, str, list, dict, tuple, type(None))
+    jupyter = {"In", "Out"}
+    return {
+        name: value
+        for name, value in variables.items()
+        if isinstance(value, literals) and not name.startswith("_") and name not in jupyter
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Every knob of one run: what is trained, on what, towards which objective, and how."""
@@ -184,18 +195,8 @@ class RunConfig:
         Raises:
             InputError: a parameter that is no knob (papermill itself would run on with the default), or a wrong value.
         """
-        literals = (bool, int, float, str, list, dict, tuple, type(None))
-        jupyter = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-        return cls.from_dict(
-            {
-                name: value
-                for name, value in variables.items()
-                if isinstance(value, literals)
-                and not name.startswith("_")
-                and name not in jupyter
-                and name not in set(other)
-            }
-        )
+        own = set(other)
+        return cls.from_dict({name: value for name, value in notebook_literals(variables).items() if name not in own})
 
     def to_dict(self) -> dict[str, Any]:
         """The config as names and literals, ready for JSON or for a notebook's parameters."""

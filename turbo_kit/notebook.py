@@ -3,11 +3,9 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from turbo_kit.config import InputError, unknown
+from turbo_kit.config import InputError, notebook_literals, unknown
 
 _CHECKED = "_parameters_checked"
-_LITERALS = (bool, int, float, str, list, dict, tuple, type(None))
-_JUPYTER = {"In", "Out"}
 _TYPES = {
     bool: "True or False",
     int: "a whole number",
@@ -31,8 +29,8 @@ def check_parameters(variables: MutableMapping[str, Any], **known: type | tuple[
         InputError: a parameter that the notebook does not have, with the nearest one that it has, or a wrong value.
     """
     if not variables.get(_CHECKED):
-        for name, value in variables.items():
-            if not name.startswith("_") and name not in _JUPYTER | set(known) and isinstance(value, _LITERALS):
+        for name in notebook_literals(variables):
+            if name not in known:
                 raise unknown("parameter", name, known)
     for name, expected in known.items():
         _check_value(name, variables[name], expected)

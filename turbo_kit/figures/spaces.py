@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
 from turbo_kit.figures.scores import run_classes
-from turbo_kit.figures.style import LINE, OKABE_ITO, PAPER, RULE, Mark, drawing, marks, new_figure, text_lines, wrapped
+from turbo_kit.figures.style import (
+    LINE,
+    OKABE_ITO,
+    PAPER,
+    RULE,
+    Mark,
+    drawing,
+    mark_handles,
+    marks,
+    new_figure,
+    text_lines,
+    wrapped,
+)
 from turbo_kit.maps import aligned_maps, embedding_spaces, sample
 from turbo_kit.metrics import geometry_scores
 from turbo_kit.runs import Run
@@ -262,13 +274,7 @@ def _key(figure: "Figure", names: Sequence[str], few: bool) -> None:
 
 
 def _legend(figure: "Figure", looks: Mapping[str, Mark], where: Any, columns: int) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none", markersize=7, markeredgecolor=PAPER)
-        for mark in looks.values()
-    ]
-    figure.legend(handles, list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2)
+    figure.legend(mark_handles(looks.values()), list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2)
 
 
 def named_runs(runs: Mapping[str, Run] | Sequence[Run]) -> dict[str, Run]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # The neutral tones are unlike any other colour in a figure, so that `inline_svg` can hand each to the page's theme.
 INK, MUTED, RULE, PAPER = "#1b1d21", "#5d636e", "#d6d9de", "#fefefe"
@@ -71,6 +72,16 @@ class Mark(NamedTuple):
 def marks(names: Iterable[str]) -> dict[str, Mark]:
     """A colour and a marker shape for each name, by its place; the first 72 pairs are all different."""
     return {name: Mark(OKABE_ITO[i % len(OKABE_ITO)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+def mark_handles(looks: Iterable[Mark]) -> "list[Line2D]":
+    """What a legend shows of marks."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none", markersize=7, markeredgecolor=PAPER)
+        for mark in looks
+    ]
 
 
 @contextmanager

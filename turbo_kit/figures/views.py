@@ -7,7 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.figures.style import INK, MUTED, OKABE_ITO, PAPER, RULE, Mark, drawing, marks, new_figure, wrapped
+from turbo_kit.figures.style import (
+    INK,
+    MUTED,
+    OKABE_ITO,
+    PAPER,
+    RULE,
+    Mark,
+    drawing,
+    mark_handles,
+    marks,
+    new_figure,
+    wrapped,
+)
 from turbo_kit.inspection import ViewDistances
 
 if TYPE_CHECKING:
@@ -137,14 +149,12 @@ def _class_key(figure: "Figure", classes: Sequence[str], unlabelled: bool) -> No
     from matplotlib.lines import Line2D
 
     looks = marks(classes) | ({"no label": UNLABELLED} if unlabelled else {})
-    handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none", markersize=7, markeredgecolor=PAPER)
-        for mark in looks.values()
-    ]
     hollow = Line2D([], [], color=INK, marker="o", linestyle="none", markersize=6, markerfacecolor=PAPER)
     names = [*looks, "hollow: another clip is nearer than an own view"]
     place: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(names)}
-    figure.legend([*handles, hollow], names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place)
+    figure.legend(
+        [*mark_handles(looks.values()), hollow], names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place
+    )
 
 
 MEASURES: dict[str, tuple[str, Any]] = {

@@ -19,7 +19,6 @@ from turbo_kit.objectives import (
     View,
     cross_entropy,
     info_nce,
-    pair_losses,
     similarity_logits,
 )
 from turbo_kit.objectives.similarity import allowed_negatives
@@ -54,7 +53,7 @@ def all_pairs(objective: Objective, views: Mapping[str, Tensor]) -> tuple[Pair, 
 
 def groups_of(objective: Objective, batch: Batch) -> Tensor | None:
     """(B,) the numbers by which the objective leaves clips out of each other's negatives; None where it does not."""
-    return {"none": None, "label": batch.labels, "transcript": batch.transcripts}[objective.exclude]
+    return objective.groups(batch.labels, batch.transcripts)
 
 
 def look_at_pair(
@@ -111,17 +110,8 @@ def term_losses(
     """
     pairs = [pair for pair in all_pairs(objective, views) if every or pair.weight]
     passes = 1 if objective.cross_entropy == "first" else objective.passes
-    return {"cross_entropy": cross_entropy(logits[:passes], batch.labels, objective.class_weights)} | pair_losses(
-        views,
-        pairs,
-        pair_loss=objective.pair_loss,
-        bias=-10.0 if objective.logit_bias is None else objective.logit_bias,
-        temperature=objective.temperature,
-        similarity=objective.similarity,
-        direction=objective.direction,
-        negatives=objective.negatives,
-        groups=groups_of(objective, batch),
-    )
+    own = cross_entropy(logits[:passes], batch.labels, objective.class_weights)
+    return {"cross_entropy": own} | objective.losses_of(views, pairs, groups_of(objective, batch))
 
 
 def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> "pd.DataFrame":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,7 +17,7 @@ from turbo_kit.objectives.cyclic import cyclic_consistency
 from turbo_kit.objectives.info_nce import Direction, Negatives
 from turbo_kit.objectives.other_terms import check_logits, cross_entropy, r_drop
 from turbo_kit.objectives.pair_losses import PairLoss, both_present, check_pair_settings, pair_losses
-from turbo_kit.objectives.pairs import PairBoard, PairKey, View, checked_weight
+from turbo_kit.objectives.pairs import Pair, PairBoard, PairKey, View, checked_weight
 from turbo_kit.objectives.presets import PRESETS
 from turbo_kit.objectives.similarity import Similarity, check_choice, check_temperature
 from turbo_kit.objectives.supcon import supcon
@@ -224,7 +224,7 @@ class Objective(nn.Module):
                 terms["r_drop"] = r_drop(logits, labels)
         if self.views:
             self._check_same_batch(views, labels)
-            terms |= self._contrastive_terms(views, labels, self._groups(labels, same), present or {})
+            terms |= self._contrastive_terms(views, labels, self.groups(labels, same), present or {})
         total = reduce(add, (self.weights[name] * loss for name, loss in terms.items()))
         return ObjectiveOutput(total, {name: loss.detach() for name, loss in terms.items()})
 
@@ -232,15 +232,27 @@ class Objective(nn.Module):
         """The sum, as in ``1 cross_entropy + 0.1 a1-t1``, for `print`."""
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
 
-    def _contrastive_terms(
-        self, views: Mapping[str, Tensor], labels: Tensor | None, groups: Tensor | None, present: Mapping[str, Tensor]
+    def losses_of(
+        self,
+        views: Mapping[str, Tensor],
+        pairs: Sequence[Pair],
+        groups: Tensor | None = None,
+        present: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        if self.logit_scale is not None:
-            with torch.no_grad():  # as CLIP after each step; a clamp in the graph would hold it there for good
-                self.logit_scale.clamp_(max=math.log(100.0))
-        terms = pair_losses(
+        """The unweighted losses of some pairs, on the board or not, compared as this objective compares its own.
+
+        Args:
+            views: (B, D) for each view by name.
+            pairs: those to compute.
+            groups: see `groups`.
+            present: as for the call.
+
+        Raises:
+            InputError: as for `pair_losses`.
+        """
+        return pair_losses(
             views,
-            self.pairs,
+            pairs,
             pair_loss=self.pair_loss,
             bias=-10.0 if self.logit_bias is None else self.logit_bias,
             temperature=self.temperature,
@@ -250,6 +262,28 @@ class Objective(nn.Module):
             groups=groups,
             present=present,
         )
+
+    def groups(self, labels: Tensor | None, same: Tensor | None) -> Tensor | None:
+        """(B,) the numbers by which clips are left out of each other's negatives; None where none are.
+
+        Raises:
+            InputError: what `exclude` asks for is missing.
+        """
+        if self.exclude == "none":
+            return None
+        groups = labels if self.exclude == "label" else same
+        if groups is None:
+            argument = "labels" if self.exclude == "label" else "same (a number for each clip's transcript)"
+            raise InputError(f"exclude={self.exclude!r} needs {argument}: give it to the objective's call")
+        return groups
+
+    def _contrastive_terms(
+        self, views: Mapping[str, Tensor], labels: Tensor | None, groups: Tensor | None, present: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        if self.logit_scale is not None:
+            with torch.no_grad():  # as CLIP after each step; a clamp in the graph would hold it there for good
+                self.logit_scale.clamp_(max=math.log(100.0))
+        terms = self.losses_of(views, self.pairs, groups, present)
         if "cyclic_in_modal" in self.weights:
             terms["cyclic_in_modal"], terms["cyclic_cross_modal"] = cyclic_consistency(
                 views["a1"], views["t1"], similarity=self.similarity, present=both_present(present, "a", "t")
@@ -288,16 +322,6 @@ class Objective(nn.Module):
                 raise InputError(
                     f"view {name} has {len(views[name])} clips, labels has {len(labels)}: give both the same batch"
                 )
-
-    def _groups(self, labels: Tensor | None, same: Tensor | None) -> Tensor | None:
-        """The numbers by which clips are left out of each other's negatives."""
-        if self.exclude == "none":
-            return None
-        groups = labels if self.exclude == "label" else same
-        if groups is None:
-            argument = "labels" if self.exclude == "label" else "same (a number for each clip's transcript)"
-            raise InputError(f"exclude={self.exclude!r} needs {argument}: give it to the objective's call")
-        return groups
 
 
 def _checked_class_weights(weights: Tensor | None) -> Tensor | None:
