@@ -29,9 +29,9 @@ SETTINGS = {
 MINUTE = 60_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window: one for each file, as Playwright holds an event loop while it is open."""
     if not Path(CHROMIUM).is_file():
         said = f"no browser at {CHROMIUM}: install chromium, or name one in TURBO_KIT_CHROMIUM"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(said)
