@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from turbo_kit.config import InputError, RunConfig
-    from turbo_kit.corpora import Corpus, Fold, Utterance, load_corpus
+    from turbo_kit.corpora import Corpus, Fold, Utterance, load_corpus, load_fold
     from turbo_kit.evaluation import evaluate
     from turbo_kit.model import TurboModel
     from turbo_kit.objectives import Objective
@@ -23,12 +23,13 @@ __all__ = [
     "Utterance",
     "evaluate",
     "load_corpus",
+    "load_fold",
     "train",
 ]
 
 _HOMES = {
     "config": ("InputError", "RunConfig"),
-    "corpora": ("Corpus", "Fold", "Utterance", "load_corpus"),
+    "corpora": ("Corpus", "Fold", "Utterance", "load_corpus", "load_fold"),
     "evaluation": ("evaluate",),
     "model": ("TurboModel",),
     "objectives": ("Objective",),

@@ -39,10 +39,10 @@ def train(
         out: Folder that the run folder is made in.
         again: Train even if this very run is there already.
     """
-    from turbo_kit import evaluate, load_corpus
+    from turbo_kit import evaluate, load_fold
     from turbo_kit.training import train as train_run
 
-    fold = load_corpus(config.corpus).fold(config.fold)
+    fold = load_fold(config)
     run = train_run(config, fold.train, fold.dev, out, again=again, progress=True)
     scores = evaluate(run, fold.test, progress=True)
     shown = ("UA", "WA", "macro_F1", "EER", "ROC_AUC")

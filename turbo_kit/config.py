@@ -12,6 +12,9 @@ from typing import Any, Literal, Self
 ABSENT = "none"
 """The name that leaves a modality out: `RunConfig(text="none")` trains on audio alone."""
 
+Protocol = Literal["auto", "official", "group", "speaker", "speaker-text"]
+"""How the folds of a corpus are made: see `Corpus.fold`."""
+
 
 class InputError(Exception):
     """Something the user gave cannot be used; the message says what, what was expected, and what to do."""
@@ -48,6 +51,9 @@ class RunConfig:
     """Name of a corpus, manifest:FILE for a JSON lines or CSV manifest of your own, or iemocap:FOLDER."""
     fold: int = 0
     """Which fold of the corpus is held out."""
+    protocol: Protocol = "auto"
+    """What a fold holds out: the official test list, a group (session), a speaker, or speakers and their sentences
+    (speaker-text); auto = the first that the corpus allows."""
     seed: int = 0
     """Seeds the weights, the dropout masks and the order of the clips."""
 
@@ -63,6 +69,11 @@ class RunConfig:
     """Width of the light head that stands on a frozen encoder; a multiple of 32."""
     head_layers: int = 1
     """Transformer layers in the light head."""
+    layer_mix: bool = False
+    """The frozen encoder's hidden states of all layers, mixed by learned weights, instead of the last one."""
+    pooling: Literal["mean", "attentive"] = "mean"
+    """How an utterance's positions become one vector: their mean, or an attention-weighted mean and standard deviation
+    of them, projected back to the same width."""
     audio_dropout: float = 0.1
     """Dropout rate of the audio passes."""
     text_dropout: float = 0.1
@@ -144,6 +155,11 @@ class RunConfig:
                 raise InputError(f"{name} = {value} is out of range: it must be {limit}.")
         if self.head_width % 32:
             raise InputError(f"head_width = {self.head_width}: it must be a multiple of 32, such as 128.")
+        if self.layer_mix and self.trainable_layers:
+            raise InputError(
+                f"layer_mix mixes the layers of a frozen encoder, and trainable_layers = {self.trainable_layers} "
+                "trains it: set trainable_layers = 0 or layer_mix = false."
+            )
         if self.temperature == 0:
             raise InputError("temperature = 0: it must be above 0, such as 0.05.")
         if self.label_fraction == 0:

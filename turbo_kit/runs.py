@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.folds import leak_keys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,13 +141,10 @@ class Run:
 
 
 def fold_part(corpus: Corpus) -> dict[str, list[str]]:
-    """One list of a fold: the ids of its utterances in their order, and its speakers and sentence templates."""
-    utterances = corpus.utterances
-    return {
-        "id": [u.id for u in utterances],
-        "speaker": sorted({u.speaker for u in utterances}),
-        "template": sorted({u.template for u in utterances if u.template}),
-    }
+    """One list of a fold: the ids of its utterances in order; speakers, templates, words and digests of the audio."""
+    keys = leak_keys(corpus)
+    found = {kind: sorted({value for value in values if value}) for kind, values in keys.items()}
+    return found | {"id": keys["id"], "audio": [digest[:16] for digest in found["audio"]]}
 
 
 def runs_in(folder: Path) -> Iterator[Run]:
@@ -176,15 +174,16 @@ def planned_run(config: RunConfig, train: Corpus, dev: Corpus, out: str | Path) 
 
 
 def _trunks(config: RunConfig) -> dict[str, str]:
-    cut = (config.trainable_layers, config.view_depth)
+    cut = (config.trainable_layers, config.view_depth, config.layer_mix)
     return {modality: _trunk_fingerprint(name, modality, *cut) for modality, name in config.modalities.items()}
 
 
 @cache
-def _trunk_fingerprint(name: str, modality: str, trainable_layers: int, view_depth: int | None) -> str:
+def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | None, layer_mix: bool) -> str:
     from turbo_kit.encoders import build_encoder
 
-    return build_encoder(name, modality, trainable_layers=trainable_layers, view_depth=view_depth).fingerprint
+    encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=view_depth, layer_mix=layer_mix)
+    return encoder.fingerprint
 
 
 @cache

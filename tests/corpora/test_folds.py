@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from turbo_kit import Corpus, Fold, InputError, Utterance, load_corpus
+from turbo_kit import Corpus, Fold, InputError, RunConfig, Utterance, load_corpus, load_fold
+from turbo_kit.runs import planned_run
 
 
 def test_every_group_is_tested_once_and_the_next_one_chooses(tones_corpus: Corpus) -> None:
@@ -46,15 +47,122 @@ def test_a_class_that_train_lacks_is_an_error(tones_corpus: Corpus) -> None:
         Fold(poorer, fold.dev, fold.test)
 
 
-def test_without_groups_speakers_are_dealt_into_five_units_of_similar_size() -> None:
-    def clip(number: int) -> Utterance:
-        return Utterance(str(number), Path("x.wav"), "hello", "ab"[number // 12 % 2], f"s{number % 12}")
+@pytest.fixture
+def crossed(tmp_path: Path) -> Corpus:
+    """12 speakers who say 6 sentences in two ways: 144 clips without groups, each of its own content."""
 
-    corpus = Corpus("c", tuple(clip(i) for i in range(48)), ("a", "b"))
-    assert corpus.folds == 5
-    sizes = [len(corpus.fold(i).test) for i in range(5)]
-    assert sum(sizes) == 48
-    assert max(sizes) - min(sizes) <= 4  # one speaker
+    def clip(number: int) -> Utterance:
+        path = tmp_path / f"{number}.wav"
+        path.write_bytes(b"%d" % number)
+        text = f"Sentence {'abcdef'[number // 24]}."
+        return Utterance(str(number), path, text, "ab"[number // 12 % 2], f"s{number % 12:02d}")
+
+    return Corpus("crossed", tuple(clip(number) for number in range(144)), ("a", "b"))
+
+
+def test_without_groups_speakers_are_dealt_into_five_units_of_similar_size(crossed: Corpus) -> None:
+    assert crossed.folds == 5
+    sizes = [len(crossed.fold(i).test) for i in range(5)]
+    assert sum(sizes) == 144
+    assert max(sizes) - min(sizes) <= 12  # one speaker
+
+
+def test_leave_one_speaker_out_tests_every_speaker_once(crossed: Corpus) -> None:
+    assert crossed.fold_count("speaker") == 12
+    tested = [{u.speaker for u in crossed.fold(i, "speaker").test.utterances} for i in range(12)]
+    assert tested == [{f"s{i:02d}"} for i in range(12)]
+
+
+def test_speakers_and_sentences_are_both_left_out(crossed: Corpus) -> None:
+    for index in range(crossed.fold_count("speaker-text")):
+        lists = [part.utterances for part in vars(crossed.fold(index, "speaker-text")).values()]
+        assert all(lists)
+        for kind in ("speaker", "text"):
+            train, dev, test = ({getattr(u, kind) for u in part} for part in lists)
+            assert not (train & dev or train & test or dev & test)
+
+
+def test_repeated_words_are_told_and_may_differ_in_their_marks(crossed: Corpus) -> None:
+    fold = crossed.fold(0)
+    assert len(fold.repeated_texts("test")) == 6
+    assert crossed.fold(0, "speaker-text").repeated_texts("test") == []
+    shouted = fold.test.subset(replace(u, text=u.text.upper() + "!") for u in fold.test.utterances)
+    assert "SENTENCE A.!" in Fold(fold.train, fold.dev, shouted).repeated_texts("test")
+
+
+def official(corpus: Corpus, splits: dict[str, str], **change: Any) -> Corpus:
+    """The corpus with a list for each speaker; those not named are in train."""
+    clips = (replace(u, split=splits.get(u.speaker, "train")) for u in corpus.utterances)
+    return replace(corpus, utterances=tuple(clips), **change)
+
+
+def test_official_lists_are_one_fold_and_may_share_only_what_the_corpus_says(crossed: Corpus) -> None:
+    corpus = official(crossed, {"s00": "dev", "s01": "test"})
+    assert corpus.folds == 1
+    fold = corpus.fold(0)
+    assert [{u.split for u in part.utterances} for part in (fold.train, fold.dev, fold.test)] == [
+        {"train"},
+        {"dev"},
+        {"test"},
+    ]
+    first, *others = corpus.utterances  # one clip of a speaker of dev is now in train
+    mixed = (replace(first, split="train"), *others)
+    with pytest.raises(InputError, match="leak: speaker 's00'"):
+        replace(corpus, utterances=mixed).fold(0)
+    shared = replace(corpus, utterances=mixed, shared=("speaker",))
+    assert len(shared.fold(0).dev) == 11
+    assert len(shared.fold(0, "speaker").test) == 12
+    with pytest.raises(InputError, match="leak: speaker"):  # what official lists share, no other lists may
+        fold = shared.fold(0, "speaker")
+        Fold(fold.train, fold.dev, fold.train.subset(replace(u, id=f"x{u.id}") for u in fold.dev.utterances))
+
+
+def test_an_official_test_list_alone_gets_development_speakers_out_of_train(crossed: Corpus) -> None:
+    fold = official(crossed, {"s01": "test"}).fold(0)
+    speakers = [{u.speaker for u in part.utterances} for part in (fold.train, fold.dev, fold.test)]
+    assert speakers[2] == {"s01"}
+    assert 1 <= len(speakers[1]) <= 3
+    assert len(speakers[0] | speakers[1]) == 11
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"), [("official", "no train and test list"), ("group", "not every clip .* has a group")]
+)
+def test_a_protocol_needs_what_it_goes_by(crossed: Corpus, protocol: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        crossed.fold(0, protocol)
+
+
+def test_one_recording_under_two_names_is_a_leak(crossed: Corpus) -> None:
+    clips = list(crossed.utterances)
+    clips[1].path.write_bytes(clips[0].path.read_bytes())
+    with pytest.raises(InputError, match=r"one recording \(audio\) stands in .*'1'"):
+        for index in range(5):
+            crossed.fold(index)
+
+
+def test_the_same_words_under_two_templates_are_a_leak(manifest_of: Callable[..., Path]) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        rows[40]["text"] = rows[0]["text"].upper()
+
+    with pytest.raises(InputError, match=r"leak: text .*'clip40'"):
+        load_corpus(f"manifest:{manifest_of(change, 'words.jsonl')}").fold(2)
+
+
+def test_what_changes_in_the_test_list_changes_no_run(
+    manifest_of: Callable[..., Path], quick: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        held = [row for row in rows if row["group"] == "group0"]
+        labels = [row["label"] for row in held]
+        for row, label in zip(held, labels[1:] + labels[:1], strict=True):
+            row["label"] = label
+
+    config = quick(corpus=f"manifest:{manifest_of(change, 'permuted.jsonl')}")
+    permuted, plain = load_fold(config), load_fold(replace(config, corpus=quick().corpus))
+    assert [u.label for u in permuted.test.utterances] != [u.label for u in plain.test.utterances]
+    runs = [planned_run(config, fold.train, fold.dev, tmp_path) for fold in (permuted, plain)]
+    assert runs[0] == runs[1]
 
 
 def test_too_few_speakers_and_a_fold_that_does_not_exist(tones_corpus: Corpus) -> None:

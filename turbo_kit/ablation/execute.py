@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, corpus_of, plan
+from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, fold_of, plan
 from turbo_kit.ablation.progress import Ended, Progress, Report
 from turbo_kit.config import InputError, RunConfig
+from turbo_kit.corpora import Utterance
 from turbo_kit.runs import ERROR, NOTEBOOK, Run, write_json
 
 Engine = Literal["local", "dask"]
@@ -99,14 +100,16 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
     from turbo_kit.encoders import build_encoder
     from turbo_kit.encoders.cache import trunk_features
 
-    wanted = {
-        (config.corpus, config.max_seconds, name, modality, config.trainable_layers, config.view_depth)
-        for config in configs
-        for modality, name in config.modalities.items()
-    }
-    for corpus, seconds, name, modality, layers, depth in sorted(wanted, key=str):
-        encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=depth)
-        trunk_features(encoder, corpus_of(corpus).utterances, seconds, progress=sys.stderr.isatty())
+    wanted: dict[tuple[Any, ...], dict[Utterance, None]] = {}
+    for config in configs:
+        clips = [u for part in vars(fold_of(config)).values() for u in part.utterances]
+        for modality, name in config.modalities.items():
+            cut = (config.trainable_layers, config.view_depth, config.layer_mix)
+            key = (name, modality, *cut, config.max_seconds)
+            wanted.setdefault(key, {}).update(dict.fromkeys(clips))
+    for (name, modality, layers, depth, mix, seconds), utterances in wanted.items():
+        encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=depth, layer_mix=mix)
+        trunk_features(encoder, list(utterances), seconds, progress=sys.stderr.isatty())
 
 
 def run_task(task: Task, threads: int, hours: float, retry: bool) -> Ended:

@@ -8,7 +8,7 @@ from typing import Any
 
 from turbo_kit.ablation.grid import search_configs, settled
 from turbo_kit.config import RunConfig
-from turbo_kit.corpora import Corpus, Fold, load_corpus
+from turbo_kit.corpora import FOLD_KNOBS, Fold, load_fold
 from turbo_kit.metrics import selection_score
 from turbo_kit.runs import Run, planned_run
 
@@ -55,20 +55,19 @@ def plan(configs: Sequence[RunConfig], out: Path) -> tuple[list[Task], list[Task
 def _task(config: RunConfig, out: Path, test: bool) -> Task:
     from turbo_kit.training import build_objective
 
-    fold = _fold(config.corpus, config.fold)
+    fold = fold_of(config)
     build_objective(config, fold.train.labels, len(fold.train.classes))  # a wrong name should not wait for its turn
     return Task(config, planned_run(config, fold.train, fold.dev, out), test)
 
 
-@cache
-def corpus_of(name: str) -> Corpus:
-    """The corpus of that name, read once."""
-    return load_corpus(name)
+def fold_of(config: RunConfig) -> Fold:
+    """The lists of a config's fold, read once for all configs that share them."""
+    return _fold(tuple((name, getattr(config, name)) for name in FOLD_KNOBS))
 
 
 @cache
-def _fold(name: str, index: int) -> Fold:
-    return corpus_of(name).fold(index)
+def _fold(knobs: tuple[tuple[str, Any], ...]) -> Fold:
+    return load_fold(RunConfig(**dict(knobs)))
 
 
 def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None) -> str:
@@ -85,7 +84,7 @@ def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None
         each, source = sum(known) / done, f"by the {done} that are finished here"
     else:
         config = configs[0]
-        clips = len(_fold(config.corpus, config.fold).train.utterances)
+        clips = len(fold_of(config).train.utterances)
         each = NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.epochs
         source = "a guess, until the first ones are finished"
     at_once = workers or cores()

@@ -1,18 +1,32 @@
 """Corpora: utterances with their texts, labels and speakers, and folds that are proven free of leaks."""
 
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from turbo_kit.config import InputError, unknown
+from turbo_kit.config import InputError, RunConfig, unknown
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.iemocap import load_iemocap
 from turbo_kit.corpora.manifest import load_manifest
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
-__all__ = ["EMBEDDED", "FROM_FILES", "Corpus", "Fold", "Utterance", "load_corpus", "load_iemocap", "load_manifest"]
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "EMBEDDED",
+    "FOLD_KNOBS",
+    "FROM_FILES",
+    "Corpus",
+    "Fold",
+    "Utterance",
+    "load_corpus",
+    "load_fold",
+    "load_iemocap",
+    "load_manifest",
+]
 
 EMBEDDED: dict[str, Callable[[], Corpus]] = {"demo-emotion": load_demo_emotion}
 """Corpora that travel with the kit, by name."""
@@ -22,16 +36,37 @@ FROM_FILES: dict[str, Callable[..., Corpus]] = {"manifest": load_manifest, "iemo
 stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
 
-def load_corpus(name: str) -> Corpus:
+FOLD_KNOBS = ("corpus", "fold", "protocol")
+"""What of a config decides the lists of its fold."""
+
+NAMED = 3
+"""So many lines that were left out are named in a warning."""
+
+
+def load_corpus(name: str, *, strict: bool = False) -> Corpus:
     """Loads a corpus by name.
 
     Args:
         name: an embedded corpus (`demo-emotion`), or a reader and a path (`manifest:clips.jsonl`,
             `iemocap:FOLDER?classes=6`).
+        strict: whether a line or file of a distributed corpus that cannot be used is an error; otherwise it is left
+            out, with a warning that counts them and names the first, and stands in `Corpus.problems`.
 
     Raises:
         InputError: no such corpus or file, or a row that cannot be used.
     """
+    corpus = _load(name)
+    if corpus.problems:
+        shown = corpus.problems if strict else corpus.problems[:NAMED]
+        more = f"\n... and {len(corpus.problems) - NAMED} more" if len(shown) < len(corpus.problems) else ""
+        said = f"{name}: {len(corpus.problems)} lines or files cannot be used:\n" + "\n".join(shown) + more
+        if strict:
+            raise InputError(said)
+        log.warning("%s\nThey are left out; `turbo-kit corpus check %s` names them all.", said, name)
+    return corpus
+
+
+def _load(name: str) -> Corpus:
     kind, colon, path = name.partition(":")
     if kind in FROM_FILES:
         if not path:
@@ -40,6 +75,15 @@ def load_corpus(name: str) -> Corpus:
     if colon or name not in EMBEDDED:
         raise unknown("corpus", name, [*EMBEDDED, *(f"{reader}:PATH" for reader in FROM_FILES)])
     return EMBEDDED[name]()
+
+
+def load_fold(config: RunConfig) -> Fold:
+    """The train, development and test lists that a run is trained, chosen and tested on.
+
+    Raises:
+        InputError: no such corpus or fold, a row that cannot be used, or a leak.
+    """
+    return load_corpus(config.corpus).fold(config.fold, config.protocol)
 
 
 def _read(reader: Callable[..., Corpus], written: str) -> Corpus:

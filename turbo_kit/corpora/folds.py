@@ -1,13 +1,22 @@
-"""Folds: train, development and test lists of one corpus, proven disjoint by speaker and by sentence template."""
+"""Folds: train, development and test lists of one corpus, proven disjoint by speaker, sound and sentence."""
 
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import NamedTuple, TypeVar
 
-from turbo_kit.config import InputError
+from turbo_kit.config import InputError, Protocol
+from turbo_kit.corpora.fingerprints import audio_fingerprints
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
-MAX_FOLDS = 5
-"""Speakers of a corpus without groups are dealt into so many units."""
+UNITS = 5
+"""Speakers of a corpus without groups, or sentences that repeat, are dealt into at most so many units."""
+
+SPLITS = ("train", "dev", "test")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -15,8 +24,9 @@ class Fold:
     """Train, dev and test lists of one corpus; building one proves that nothing leaks between them.
 
     Raises:
-        InputError: an utterance, a speaker or a sentence template that stands in two of the lists, or a class that
-            occurs in dev or test and never in train.
+        InputError: an utterance, a speaker, a recording (by its content) or a sentence template that stands in two of
+            the lists, or a class that occurs in dev or test and never in train. Only what the corpus itself says that
+            its official lists share (`Corpus.shared`) may stand in two.
     """
 
     train: Corpus
@@ -25,9 +35,11 @@ class Fold:
 
     def __post_init__(self) -> None:
         lists = {"train": self.train, "dev": self.dev, "test": self.test}
-        for (first, one), (second, other) in combinations(lists.items(), 2):
-            for kind in ("id", "speaker", "template"):
-                _prove_disjoint(kind, first, one, second, other)
+        named = [_List(name, corpus.utterances, leak_keys(corpus)) for name, corpus in lists.items()]
+        for one, other in combinations(named, 2):
+            for kind in one.keys:
+                if kind not in self.train.shared:
+                    _prove_disjoint(kind, one, other)
         known = {u.label for u in self.train.utterances}
         for name in ("dev", "test"):
             for u in lists[name].utterances:
@@ -37,43 +49,152 @@ class Fold:
                         "correct the label, or fold the corpus so that every class can be learnt."
                     )
 
+    def repeated_texts(self, name: str) -> list[str]:
+        """Transcripts of a list that stand in train too, the most frequent first; spelling and marks do not count.
 
-def held_out_units(corpus: Corpus) -> list[list[Utterance]]:
-    """The units that folds hold out: the groups, or the speakers dealt into at most five units of similar size."""
-    grouped = all(u.group for u in corpus.utterances)
-    members: dict[str, list[Utterance]] = {}
-    for u in corpus.utterances:
-        members.setdefault(u.group if grouped else u.speaker, []).append(u)
-    if grouped or len(members) <= MAX_FOLDS:
+        Short answers repeat in any talk and are no leak by themselves; where they are many, a model may know the words
+        by heart, and the protocol `speaker-text` keeps them apart.
+
+        Args:
+            name: `dev` or `test`.
+        """
+        seen = {plain_text(u.text) for u in self.train.utterances}
+        found = Counter(u.text for u in getattr(self, name).utterances if plain_text(u.text) in seen)
+        return [text for text, _ in found.most_common()]
+
+
+class _List(NamedTuple):
+    """A list of a fold, and what must not stand in another one too."""
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    keys: dict[str, list[str]]
+
+
+def leak_keys(corpus: Corpus) -> dict[str, list[str]]:
+    """What must not stand in two lists of a fold, kind by kind, an entry for each utterance: empty where it has none.
+
+    Words count where a corpus names its sentence templates; elsewhere short answers may repeat.
+    """
+    utterances = corpus.utterances
+    templates = all(u.template for u in utterances)
+    return {
+        "id": [u.id for u in utterances],
+        "speaker": [u.speaker for u in utterances],
+        "template": [u.template for u in utterances],
+        "text": [plain_text(u.text) if templates else "" for u in utterances],
+        "audio": audio_fingerprints([u.path for u in utterances]),
+    }
+
+
+def plain_text(text: str) -> str:
+    """A transcript as its words alone: small letters, no punctuation."""
+    return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.casefold()))
+
+
+def sentence(utterance: Utterance) -> str:
+    """What makes two clips say the same: the template, or else the words."""
+    return utterance.template or plain_text(utterance.text)
+
+
+def fold_count(corpus: Corpus, protocol: Protocol = "auto") -> int:
+    """How many folds a protocol makes of a corpus: see `Corpus.fold`."""
+    return 1 if _chosen(corpus, protocol) == "official" else len(_units(corpus, protocol))
+
+
+def make_fold(corpus: Corpus, index: int, protocol: Protocol = "auto") -> Fold:
+    """One fold of a corpus: see `Corpus.fold`."""
+    count = fold_count(corpus, protocol)
+    official = _chosen(corpus, protocol) == "official"
+    if count < 3 and not official:
+        raise InputError(
+            f"corpus {corpus.name!r} has {count} group(s) of speakers, and a fold needs at least 3 "
+            "(train, dev, test): give it more speakers, or a group column."
+        )
+    if not 0 <= index < count:
+        raise InputError(f"fold {index} does not exist: corpus {corpus.name!r} has folds 0 to {count - 1}.")
+    parts = _official_lists(corpus) if official else _left_out(corpus, index, protocol)
+    for name, utterances in parts.items():
+        if not utterances:
+            raise InputError(
+                f"corpus {corpus.name!r}, protocol {protocol!r}, fold {index}: no clip is left for {name}: "
+                "its sentences and speakers do not cross enough. Choose another protocol."
+            )
+    lists = {name: corpus.subset(utterances) for name, utterances in parts.items()}
+    if not official:  # what the official lists share, others need not
+        lists = {name: replace(part, shared=()) for name, part in lists.items()}
+    return Fold(**lists)
+
+
+def _chosen(corpus: Corpus, protocol: Protocol) -> Protocol:
+    """The protocol, or what `auto` stands for; an error where the corpus lacks what it goes by."""
+    splits = {u.split for u in corpus.utterances}
+    official = splits <= set(SPLITS) and {"train", "test"} <= splits
+    if protocol == "auto":
+        return "official" if official else "auto"
+    if protocol == "official" and not official:
+        raise InputError(
+            f"protocol 'official': corpus {corpus.name!r} has no train and test list of its own. Choose group, speaker "
+            "or speaker-text, or give every clip a split column (train, dev, test)."
+        )
+    if protocol == "group" and not all(u.group for u in corpus.utterances):
+        raise InputError(
+            f"protocol 'group': not every clip of corpus {corpus.name!r} has a group. Choose speaker or speaker-text, "
+            "or fill the group column."
+        )
+    return protocol
+
+
+def _left_out(corpus: Corpus, index: int, protocol: Protocol) -> dict[str, list[Utterance]]:
+    """The lists of a fold: unit `index` is tested, the next one chooses the model, the others train."""
+    units = _units(corpus, protocol)
+    dev = (index + 1) % len(units)
+    train = [u for i, unit in enumerate(units) if i not in (index, dev) for u in unit]
+    lists = {"train": train, "dev": units[dev], "test": units[index]}
+    if protocol == "speaker-text":
+        sentences = [set(unit) for unit in _dealt([(sentence(u), sentence(u)) for u in corpus.utterances])]
+        held = {"test": sentences[index % len(sentences)], "dev": sentences[(index + 1) % len(sentences)]}
+        held["train"] = set().union(*sentences) - held["test"] - held["dev"]
+        lists = {name: [u for u in clips if sentence(u) in held[name]] for name, clips in lists.items()}
+    return lists
+
+
+def _official_lists(corpus: Corpus) -> dict[str, list[Utterance]]:
+    """The lists that a corpus is distributed with; without a development list, some speakers of train are it."""
+    lists = {name: [u for u in corpus.utterances if u.split == name] for name in SPLITS}
+    if not lists["dev"]:
+        dev, *rest = _dealt([(u.speaker, u) for u in lists["train"]])
+        return {"train": [u for unit in rest for u in unit], "dev": dev, "test": lists["test"]}
+    return lists
+
+
+def _units(corpus: Corpus, protocol: Protocol) -> list[list[Utterance]]:
+    """The units that folds hold out: the groups, each speaker, or speakers dealt into a few units."""
+    grouped = all(u.group for u in corpus.utterances) and protocol != "speaker"
+    named = [(u.group if grouped else u.speaker, u) for u in corpus.utterances]
+    return _dealt(named, len(named) if grouped or protocol == "speaker" else UNITS)
+
+
+def _dealt(named: Sequence[tuple[str, T]], most: int = UNITS) -> list[list[T]]:
+    """Things put together by name, the names then dealt into at most `most` units of similar size."""
+    members: dict[str, list[T]] = {}
+    for name, thing in named:
+        members.setdefault(name, []).append(thing)
+    if len(members) <= most:
         return [members[name] for name in sorted(members)]
-    units: list[list[Utterance]] = [[] for _ in range(MAX_FOLDS)]
+    units: list[list[T]] = [[] for _ in range(most)]
     for name in sorted(members, key=lambda name: (-len(members[name]), name)):
         min(units, key=len).extend(members[name])
     return units
 
 
-def leave_one_out(corpus: Corpus, index: int) -> Fold:
-    """Fold `index`: that unit is the test list, the next one the development list, the others train."""
-    units = held_out_units(corpus)
-    if len(units) < 3:
-        raise InputError(
-            f"corpus {corpus.name!r} has {len(units)} group(s) of speakers, and a fold needs at least 3 "
-            "(train, dev, test): give it more speakers, or a group column."
-        )
-    if not 0 <= index < len(units):
-        raise InputError(f"fold {index} does not exist: corpus {corpus.name!r} has folds 0 to {len(units) - 1}.")
-    dev = (index + 1) % len(units)
-    train = [u for i, unit in enumerate(units) if i not in (index, dev) for u in unit]
-    return Fold(corpus.subset(train), corpus.subset(units[dev]), corpus.subset(units[index]))
-
-
-def _prove_disjoint(kind: str, first: str, one: Corpus, second: str, other: Corpus) -> None:
-    where = {getattr(u, kind): u.id for u in one.utterances if getattr(u, kind)}
-    for u in other.utterances:
-        name = getattr(u, kind)
-        if name in where:
+def _prove_disjoint(kind: str, one: "_List", other: "_List") -> None:
+    where = {key: u.id for key, u in zip(one.keys[kind], one.utterances, strict=True) if key}
+    for key, u in zip(other.keys[kind], other.utterances, strict=True):
+        if key in where:
+            what = "one recording (audio)" if kind == "audio" else f"{kind} {key!r}"
             raise InputError(
-                f"leak: {kind} {name!r} stands in {first} (utterance {where[name]!r}) and in {second} "
-                f"(utterance {u.id!r}): a score on {second} would count what training has seen. "
+                f"leak: {what} stands in {one.name} (utterance {where[key]!r}) and in {other.name} "
+                f"(utterance {u.id!r}): a score on {other.name} would count what training has seen. "
                 f"Keep each {kind} in one list, or give those clips the same group."
             )

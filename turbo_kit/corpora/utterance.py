@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from turbo_kit.config import InputError
+from turbo_kit.config import InputError, Protocol
+from turbo_kit.corpora.fingerprints import audio_fingerprints
 
 if TYPE_CHECKING:
     from turbo_kit.corpora.folds import Fold
@@ -32,6 +33,8 @@ class Utterance:
     template: str = ""
     """What the sentence is an instance of, where sentences repeat; clips of one template share a side of the fold."""
     seconds: float = math.nan
+    split: str = ""
+    """`train`, `dev` or `test`, where a corpus is distributed with such lists; empty: it has none."""
     extra: Mapping[str, str | float] = field(default_factory=dict, compare=False)
     """What else a corpus says of the clip, such as ratings; no run sees it."""
 
@@ -44,6 +47,10 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     classes: tuple[str, ...]
     about: str = ""
+    shared: tuple[str, ...] = ()
+    """What the lists that a corpus is distributed with have in common, such as `speaker`; no other leak is let pass."""
+    problems: tuple[str, ...] = ()
+    """Lines and files that cannot be used and were left out, each with file, line and reason."""
 
     def __post_init__(self) -> None:
         if not self.utterances:
@@ -75,20 +82,36 @@ class Corpus:
 
     @property
     def folds(self) -> int:
-        """How many folds the corpus has."""
-        from turbo_kit.corpora.folds import held_out_units
+        """How many folds the corpus has by its own protocol."""
+        return self.fold_count()
 
-        return len(held_out_units(self))
-
-    def fold(self, index: int) -> "Fold":
-        """The fold that tests unit `index` (a group, or some of the speakers) and chooses models on the next one.
+    def fold_count(self, protocol: Protocol = "auto") -> int:
+        """How many folds a protocol makes of the corpus.
 
         Raises:
-            InputError: no such fold, or a fold that leaks.
+            InputError: the corpus lacks what the protocol goes by.
         """
-        from turbo_kit.corpora.folds import leave_one_out
+        from turbo_kit.corpora.folds import fold_count
 
-        return leave_one_out(self, index)
+        return fold_count(self, protocol)
+
+    def fold(self, index: int, protocol: Protocol = "auto") -> "Fold":
+        """The train, development and test lists of one fold.
+
+        Args:
+            index: 0 up to `fold_count(protocol)` less one.
+            protocol: `official` = the lists that the corpus is distributed with, one fold; `group` = leave one group
+                (session) out; `speaker` = leave one speaker out; `speaker-text` = leave out some of the speakers and
+                some of the sentences, so that neither was seen in training; `auto` = the first of these that fits:
+                official, group, speakers dealt into at most five units. Unit `index` is tested and the next one
+                chooses the model.
+
+        Raises:
+            InputError: no such fold, a corpus without what the protocol goes by, or a fold that leaks.
+        """
+        from turbo_kit.corpora.folds import make_fold
+
+        return make_fold(self, index, protocol)
 
     def subset(self, utterances: Iterable[Utterance]) -> Self:
         """The same corpus with some of its utterances."""
@@ -98,16 +121,8 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 over all that a run sees of the corpus: texts, labels, speakers, folds and the audio files' bytes."""
         digest = hashlib.sha256(json.dumps(self.classes).encode())
-        for u in sorted(self.utterances, key=lambda u: u.id):
-            fields = [u.id, u.text, u.label, u.speaker, u.group, u.template, audio_fingerprint(u.path)]
+        ordered = sorted(self.utterances, key=lambda u: u.id)
+        for u, audio in zip(ordered, audio_fingerprints([u.path for u in ordered]), strict=True):
+            fields = [u.id, u.text, u.label, u.speaker, u.group, u.template, u.split, audio]
             digest.update(json.dumps(fields).encode())
         return digest.hexdigest()
-
-
-def audio_fingerprint(path: Path) -> str:
-    """SHA-256 of an audio file's bytes."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: the audio file cannot be read ({error.strerror}): correct its path.") from error

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from turbo_kit.batches import decode_all, ordered_batches
 from turbo_kit.corpora import Utterance
-from turbo_kit.corpora.utterance import audio_fingerprint
+from turbo_kit.corpora.fingerprints import audio_fingerprints, cache_folder
 from turbo_kit.encoders.base import Encoder, Hidden
 
 TRUNK_BATCH = 32
@@ -26,13 +25,6 @@ SHARD = 512
 """Clips whose features are computed between two writes."""
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where features are kept: $TURBO_KIT_CACHE, or the user's cache folder. It may be deleted at any time."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("TURBO_KIT_CACHE") or user_cache_path("turbo-kit"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def trunk_features(
         InputError: a clip that cannot be decoded.
     """
     store = FeatureStore(cache_folder() / "features" / encoder.fingerprint[:32])
-    keys = [_key(utterance, encoder.modality, max_seconds) for utterance in utterances]
+    keys = _keys(utterances, encoder.modality, max_seconds)
     with store.lock():
         store.refresh()
         missing = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in store}
@@ -77,10 +69,12 @@ def trunk_features(
     return Features(tuple(store[key] for key in keys))
 
 
-def _key(utterance: Utterance, modality: str, max_seconds: float) -> str:
+def _keys(utterances: Sequence[Utterance], modality: str, max_seconds: float) -> list[str]:
+    """What each utterance's features are kept under: the content of what the trunk sees of it."""
     if modality == "text":
-        return hashlib.sha256(utterance.text.encode()).hexdigest()
-    return f"{audio_fingerprint(utterance.path)}-{max_seconds:g}"
+        return [hashlib.sha256(utterance.text.encode()).hexdigest() for utterance in utterances]
+    prints = audio_fingerprints([utterance.path for utterance in utterances])
+    return [f"{digest}-{max_seconds:g}" for digest in prints]
 
 
 def _parts(keys: list[str], size: int) -> Iterator[list[str]]:
