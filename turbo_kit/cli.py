@@ -68,8 +68,8 @@ def ablate(
     """Run the training notebook over a grid, then write the report; what is complete already is not repeated.
 
     Args:
-        grid: A grid that comes with the kit (demo, objectives, pairs, temperature, dropout, label-fraction, modality)
-            or a .toml, .yaml or .json file; then, or instead, parameters and their values, such as
+        grid: A grid that comes with the kit (demo, objectives, pairs, temperature, dropout, label-fraction, modality,
+            iemocap) or a .toml, .yaml or .json file; then, or instead, parameters and their values, such as
             objective=ce-2pass,turbo epochs=5, before the options below. Every name and type is checked before the first
             run.
         corpus: Corpus to use instead of the grid's.

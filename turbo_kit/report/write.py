@@ -10,6 +10,7 @@ from turbo_kit.config import InputError
 from turbo_kit.figures import run_classes
 from turbo_kit.report.board_sections import board_sections, search_sections
 from turbo_kit.report.page import Section, Table
+from turbo_kit.report.published import published_sections
 from turbo_kit.report.rows import BASELINE, Row, idle_knobs, summary_rows
 from turbo_kit.report.run_list import Found, anchor, failed_table, find_runs, relative, run_table
 from turbo_kit.report.sections import (
@@ -137,6 +138,7 @@ def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: Found, maps: bo
     tested = table[[row.split == "test" for row in rows]].reset_index(drop=True)
     first = tested["verdict"].iloc[0] == "baseline"
     yield score_section(table)
+    yield from published_sections(plain, tested)
     yield from board_sections(plain, tested)
     yield from search_sections(plain, search_scores(plain, found.searched))
     yield learning_section(plain, plain[0].name if first else None)
@@ -188,8 +190,8 @@ def _template() -> Any:
 
 
 def _title(rows: Sequence[Row]) -> str:
-    names = (Path(run.config.corpus.removeprefix("manifest:")).name for row in rows for run in row.runs)
-    corpora = ", ".join(dict.fromkeys(names))
+    parts = (run.config.corpus.partition(":") for row in rows for run in row.runs)
+    corpora = ", ".join(dict.fromkeys(Path(path).name if kind == "manifest" else kind for kind, _, path in parts))
     objectives = len({row.objective for row in rows})
     return f"{objectives} objective{'s' * (objectives > 1)} on {corpora}"
 
