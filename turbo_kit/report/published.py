@@ -65,7 +65,8 @@ def published_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[S
     for row, values in zip(rows, records(table), strict=True):
         config = row.runs[0].config
         encoders = " + ".join(config.modalities.values())
-        protocol = f"{values['folds']} of 5 folds, {values['seeds']} seed{'s' * (values['seeds'] > 1)}; epoch chosen on another session"
+        seeds = f"{values['seeds']} seed{'s' * (values['seeds'] > 1)}"
+        protocol = f"{values['folds']} of 5 folds, {seeds}; epoch chosen on another session"
         shown = f"{percent(values['UA'])} {interval(values, 'UA')}"
         modalities = " and ".join(config.modalities)
         own.append([f"{row.name} ({encoders})", modalities, percent(values["WA"]), shown, protocol, "this report"])
