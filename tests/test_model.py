@@ -27,9 +27,12 @@ def clips(tones_corpus):
 
 
 def hidden(model, batch=3, seed=0):
+    """What the trunks of the embedded encoders, of 2 and of 3 layers, could have given."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.ones(batch, 5, dtype=torch.bool)
-    return {m: Hidden(torch.randn(batch, 5, 384, generator=generator), mask) for m in model.modalities}
+    states = {m: [len(weights)] for m, weights in model.layer_weights.items()}
+    shapes = {m: (batch, 5, *states.get(m, []), 384) for m in model.modalities}
+    return {m: Hidden(torch.randn(shape, generator=generator), mask) for m, shape in shapes.items()}
 
 
 def model_of(**changes):
@@ -92,6 +95,29 @@ def test_saving_and_loading_gives_the_same_model(trained, clips, tmp_path):
     assert not loaded.training
 
 
+@pytest.mark.parametrize(
+    "knobs", [{"layer_mix": True}, {"pooling": "attentive"}, {"layer_mix": True, "pooling": "attentive"}]
+)
+def test_mix_and_pooling_are_saved_and_loaded(knobs, clips, tmp_path):
+    model = model_of(**knobs).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "mix" in name or "pooling" in name:
+                value.add_(torch.randn_like(value))
+    model.save_pretrained(tmp_path)
+    loaded = TurboModel.from_pretrained(tmp_path)
+    assert loaded.layer_weights == model.layer_weights
+    assert {m: len(weights) for m, weights in model.layer_weights.items()} == (
+        {"audio": 3, "text": 4} if "layer_mix" in knobs else {}
+    )
+    inputs = [u.path for u in clips[:3]], [u.text for u in clips[:3]]
+    assert loaded.predict(*inputs).equals(model.predict(*inputs))
+    plain = json.loads((tmp_path / "config.json").read_text()) | {"layer_mix": False, "pooling": "mean"}
+    (tmp_path / "config.json").write_text(json.dumps(plain | {"fingerprints": None}))
+    with pytest.raises(InputError, match="unknown to the model"):
+        TurboModel.from_pretrained(tmp_path)
+
+
 def test_the_card_tells_data_metrics_limits_and_ethics(trained):
     card = (trained.folder / "checkpoint" / "README.md").read_text()
     for section in ("## Data", "## Metrics", "## Limits", "## Ethics"):
@@ -148,9 +174,10 @@ def test_modality_dropout_hides_one_modality_from_the_classifier_and_none_from_t
     assert len(some.logits[0].unique(dim=0)) == 64  # nobody lost both: those would all look the same
 
 
+@pytest.mark.parametrize("pooling", ["mean", "attentive"])
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross-attention", "audio", "text"])
-def test_the_classifier_sees_what_the_fusion_says(fusion):
-    model = model_of(fusion=fusion).eval()
+def test_the_classifier_sees_what_the_fusion_says(fusion, pooling):
+    model = model_of(fusion=fusion, pooling=pooling).eval()
     inputs = hidden(model)
     before = model(inputs).logits
     for modality in ("audio", "text"):
@@ -159,9 +186,10 @@ def test_the_classifier_sees_what_the_fusion_says(fusion):
         assert torch.equal(model(other).logits, before) == blind
 
 
+@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True, "pooling": "attentive"}])
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross-attention"])
-def test_what_the_classifier_sees_of_a_clip_does_not_depend_on_its_neighbours(fusion):
-    model = model_of(fusion=fusion).eval()
+def test_what_the_classifier_sees_of_a_clip_does_not_depend_on_its_neighbours(fusion, knobs):
+    model = model_of(fusion=fusion, **knobs).eval()
     inputs = hidden(model)
     mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5, [True] * 4 + [False]])
     batch = {m: Hidden(h.sequence, mask) for m, h in inputs.items()}
@@ -169,8 +197,10 @@ def test_what_the_classifier_sees_of_a_clip_does_not_depend_on_its_neighbours(fu
     torch.testing.assert_close(model(batch, passes=2).logits[:, :1], model(alone, passes=2).logits)
 
 
-def test_cross_attention_hears_of_an_absent_modality_nothing_but_the_absent_vector():
-    model = model_of(fusion="cross-attention", modality_dropout=0.1).eval()
+@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True, "pooling": "attentive"}])
+@pytest.mark.parametrize("fusion", ["concat", "gated", "cross-attention"])
+def test_the_classifier_hears_of_an_absent_modality_nothing_but_the_absent_vector(fusion, knobs):
+    model = model_of(fusion=fusion, modality_dropout=0.1, **knobs).eval()
     inputs = hidden(model)
     absent = {"audio": torch.tensor([True, True, True])}
     other = {**inputs, "audio": hidden(model, seed=1)["audio"]}

@@ -123,6 +123,8 @@ def test_every_preset_trains(quick, fold, tmp_path, objective):
         {"audio": "none", "objective": "ce-2pass"},
         {"fusion": "gated", "temperature": "learned"},
         {"fusion": "cross-attention", "modality_dropout": 0.3},
+        {"layer_mix": True, "pooling": "attentive", "modality_dropout": 0.3},
+        {"trainable_layers": 1, "pooling": "attentive", "fusion": "gated"},
         {"accumulate": 3, "class_weighting": "balanced", "exclude": "transcript"},
         {"projection": 0, "negatives": "both"},
         {"precision": "bf16-mixed"},
@@ -152,8 +154,18 @@ def test_only_what_should_move_moves(quick, fold, tmp_path):
         assert not any(frozen in name for name in moved)
 
 
+def test_the_weights_of_a_layer_mix_are_learnt_and_told(quick, fold, tmp_path):
+    run = train(quick(objective="ce", layer_mix=True), fold.train, fold.dev, tmp_path)
+    told = run.result["layer_weights"]
+    assert told == run.model().layer_weights and told.keys() == {"audio", "text"}
+    for weights in told.values():  # of audio 2 layers, of text 3, and the embeddings
+        assert sum(weights) == pytest.approx(1) and max(weights) > 1.05 * min(weights)
+    assert run.history["learning_rate"].max() <= run.config.learning_rate
+
+
 def test_learning_rates_and_decay_follow_what_a_parameter_is(fold):
-    config = RunConfig(trainable_layers=1, temperature="learned", learning_rate=1e-3, encoder_learning_rate=1e-5)
+    knobs = {"trainable_layers": 1, "temperature": "learned", "pooling": "attentive"}
+    config = RunConfig(**knobs, learning_rate=1e-3, encoder_learning_rate=1e-5)
     model = TurboModel.from_config(config, fold.train.classes)
     objective = build_objective(config, fold.train.labels, 3)
     optimizer, schedule = _optimizer(config, model, objective, steps=100)
@@ -163,6 +175,7 @@ def test_learning_rates_and_decay_follow_what_a_parameter_is(fold):
     assert found["classifier.bias"] == (1e-3, 0.0)
     assert found["logit_scale"] == (1e-3, 0.0)
     assert found["encoders.audio.backbone.model.layers.1.fc1.weight"] == (1e-5, 0.01)
+    assert found["encoders.audio.pooling.project.weight"] == (1e-3, 0.01)
     assert len(found) == sum(p.requires_grad for p in [*model.parameters(), *objective.parameters()])
 
     rates = []

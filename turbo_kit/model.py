@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
 from huggingface_hub import ModelHubMixin
@@ -39,8 +39,8 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
     Args:
         classes: names of the classes, in the order of the logits.
         audio, text: encoder of each modality ("demo", a hub name or a folder); "none" leaves it out.
-        trainable_layers, view_depth, head_width, head_layers, audio_dropout, text_dropout, projection, fusion,
-            modality_dropout, max_seconds: as in `RunConfig`.
+        trainable_layers, view_depth, head_width, head_layers, layer_mix, pooling, audio_dropout, text_dropout,
+            projection, fusion, modality_dropout, max_seconds: as in `RunConfig`.
         fingerprints: fingerprint of each modality's trunk; where given, the encoders found here must have the same.
         about: facts for the model card (corpus, metrics, ...).
 
@@ -58,6 +58,8 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         view_depth: int | None = None,
         head_width: int = 128,
         head_layers: int = 1,
+        layer_mix: bool = False,
+        pooling: Literal["mean", "attentive"] = "mean",
         audio_dropout: float = 0.1,
         text_dropout: float = 0.1,
         projection: int = 128,
@@ -83,6 +85,8 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
                     dropout=dropout,
                     head_width=head_width,
                     head_layers=head_layers,
+                    layer_mix=layer_mix,
+                    pooling=pooling,
                 )
                 for modality, (name, dropout) in chosen.items()
                 if name != ABSENT
@@ -111,8 +115,8 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
     def from_config(cls, config: RunConfig, classes: Sequence[str]) -> Self:
         """An untrained model as `config` describes it."""
         shared = (
-            "audio text trainable_layers view_depth head_width head_layers audio_dropout text_dropout projection "
-            "fusion modality_dropout max_seconds"
+            "audio text trainable_layers view_depth head_width head_layers layer_mix pooling audio_dropout "
+            "text_dropout projection fusion modality_dropout max_seconds"
         )
         return cls(classes=list(classes), **{name: getattr(config, name) for name in shared.split()})
 
@@ -127,6 +131,12 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         if not isinstance(encoder, Encoder):
             raise TypeError(f"{modality} is not an encoder")
         return encoder
+
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """What each hidden state weighs in the learned mix, by modality, the embeddings first; empty without a mix."""
+        found = {modality: self.encoder(modality).layer_weights for modality in self.encoders}
+        return {modality: weights.tolist() for modality, weights in found.items() if weights is not None}
 
     def forward(
         self, hidden: Mapping[str, Hidden], passes: int = 1, absent: Mapping[str, Tensor] | None = None

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
+MIX_RATE = 30
+"""Times the learning rate: what the scalars of a layer mix learn at. AdamW moves a scalar by about its learning rate a
+step, and the hundred steps of a short training at 1e-3 would leave all layers weighing the same."""
+
 log = logging.getLogger(__name__)
 
 
@@ -100,6 +104,7 @@ def train(
         "threads": torch.get_num_threads(),
         "source": source_fingerprint(),
         "encoders": model.fingerprints,
+        "layer_weights": model.layer_weights,
         "parameters": sum(value.numel() for value in model.trained_state().values()),
     }
     clear(run)
@@ -319,14 +324,15 @@ def _optimizer(
     """AdamW with its own learning rate for pretrained layers, no decay of norms and biases, warm-up and cosine."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in [*model.named_parameters(), *objective.named_parameters()]:
-        pretrained = config.trainable_layers != 0 and name.startswith("encoders.")
+        pretrained = name.split(".")[2:3] == ["backbone"]
         rate = config.encoder_learning_rate if pretrained else config.learning_rate
+        rate *= MIX_RATE if name.endswith("mix.scalars") else 1
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
         if parameter.requires_grad:
             groups.setdefault((rate, decay), []).append(parameter)
-    optimizer = torch.optim.AdamW(
-        [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in sorted(groups.items(), reverse=True)]
-    )
+    # The first group is the one whose learning rate is reported: that of the new layers.
+    ordered = sorted(groups.items(), key=lambda group: (group[0][0] <= config.learning_rate, *group[0]), reverse=True)
+    optimizer = torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in ordered])
     warm = max(1, round(config.warmup * steps))
 
     def factor(step: int) -> float:

@@ -48,6 +48,19 @@ def test_features_are_what_the_trunk_gives_and_batches_are_padded_with_zeros(own
     np.testing.assert_array_equal(hidden.sequence[1][hidden.mask[1]].numpy(), features.items[0])
 
 
+def test_all_hidden_states_are_kept_as_the_last_one_is(own_cache, encoder, tones_corpus, computed):
+    clips = tones_corpus.utterances[:3]
+    mixing = build_encoder("demo", "audio", layer_mix=True)
+    last = trunk_features(encoder, clips, 30.0)
+    for _ in range(2):
+        features = trunk_features(mixing, clips, 30.0)
+    assert computed == [3, 3] and features.lengths == last.lengths
+    batch, expected = features.batch([2, 0]), last.batch([2, 0])
+    assert batch.sequence.shape == (*expected.mask.shape, 3, 384)
+    np.testing.assert_array_equal(batch.sequence[:, :, -1], expected.sequence)
+    np.testing.assert_array_equal(batch.mask, expected.mask)
+
+
 def test_each_clip_is_computed_once_by_its_content(own_cache, encoder, tones_corpus, computed, tmp_path):
     clips = tones_corpus.utterances[:4]
     first = trunk_features(encoder, clips, 30.0)

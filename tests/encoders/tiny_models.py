@@ -238,19 +238,39 @@ def reference(folder: Path | str, item: Any, layers: int | None = None) -> torch
     With `layers`, what that layer gives; for Whisper with the final norm on it.
     """
     model, processor = theirs(str(folder))
+    if isinstance(item, np.ndarray) and model.config.model_type == "whisper":
+        return model.encoder.layer_norm(
+            whisper_states(model.encoder, processor, item)[-1 if layers is None else layers]
+        )[0]
+    return hidden_states(folder, item)[-1 if layers is None else layers]
+
+
+@torch.no_grad()
+def hidden_states(folder: Path | str, item: Any) -> torch.Tensor:
+    """What the embeddings and every layer give of one utterance, by transformers alone: (layers + 1, T, D).
+
+    The last is the last hidden state, with the final norm on it where the family has one.
+    """
+    model, processor = theirs(str(folder))
     if isinstance(item, str):
         tokens = processor(item, return_tensors="pt")
-        out = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=True)
-        return out.hidden_states[-1 if layers is None else layers][0]
-    if model.config.model_type != "whisper":
-        return model(processor(item, sampling_rate=RATE, return_tensors="pt").input_values).last_hidden_state[0]
+        tokens = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+        return torch.cat(model(**tokens, output_hidden_states=True).hidden_states)
+    if model.config.model_type == "whisper":
+        *lower, last = whisper_states(model.encoder, processor, item)
+        return torch.cat([*lower, model.encoder.layer_norm(last)])
+    samples = processor(item, sampling_rate=RATE, return_tensors="pt").input_values
+    out = model(samples, output_hidden_states=True)
+    return torch.cat([*out.hidden_states[:-1], out.last_hidden_state])  # its own last one may lack the final norm
+
+
+def whisper_states(encoder: Any, processor: Any, item: np.ndarray) -> list[torch.Tensor]:
     mel = processor(item, sampling_rate=RATE, return_tensors="pt", padding="longest").input_features
-    encoder = model.encoder
     x = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(mel)))).transpose(1, 2)
-    x = x + encoder.embed_positions.weight[: x.shape[1]]
-    for layer in encoder.layers[:layers]:
-        x = layer(x, None)
-    return encoder.layer_norm(x)[0]
+    states = [x + encoder.embed_positions.weight[: x.shape[1]]]
+    for layer in encoder.layers:
+        states.append(layer(states[-1], None))
+    return states
 
 
 @cache

@@ -71,6 +71,22 @@ def test_a_rate_set_later_gives_what_an_encoder_built_with_it_gives(name, rate, 
     assert torch.allclose(one[0], one[1], atol=1e-6) == (rate == 0)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_a_rate_reaches_every_place_of_a_head_with_mix_and_pooling(rate, quick, clips):
+    def built(dropout):
+        torch.manual_seed(0)
+        knobs = {"layer_mix": True, "pooling": "attentive", "head_layers": 2, "text_dropout": dropout}
+        return TurboModel.from_config(quick(**knobs), clips.classes)
+
+    changed, right = built(0.1), built(rate)
+    batch = draw_batch(changed, clips, 4)
+    with torch.no_grad():
+        one = dropout_views(changed, batch, rates={"text": rate}).pooled["text"]
+        other = dropout_views(right, batch).pooled["text"]
+    assert torch.equal(one, other)
+    assert torch.allclose(one[0], one[1], atol=1e-6) == (rate == 0)
+
+
 @pytest.mark.parametrize(("rates", "said"), [({"audoi": 0.1}, "did you mean 'audio'"), ({"text": 1.0}, "0 to 0.95")])
 def test_rates_that_cannot_be_set(model, rates, said):
     with pytest.raises(InputError, match=said), dropout_rates(model, rates):

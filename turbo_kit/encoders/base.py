@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from turbo_kit.config import InputError
-from turbo_kit.encoders.light_head import LightHead
+from turbo_kit.encoders.light_head import LayerMix, LightHead
+from turbo_kit.encoders.pooling import AttentivePooling
 
 # Part of every fingerprint: raise it whenever the code below, or an adapter, changes what a trunk returns.
 TRUNK_VERSION = "1"
@@ -25,8 +26,9 @@ TRUNK_BATCH = 16
 
 
 class Hidden(NamedTuple):
-    """What a trunk hands on: `sequence` (B, T, D) float, or (B, T) long token ids where the trunk of a text encoder is
-    empty, and `mask` (B, T) bool, True where there is something real. Padded positions of `sequence` hold nothing."""
+    """What a trunk hands on: `sequence` (B, T, D) float, (B, T, layers + 1, D) where a learned mix of all hidden states
+    follows, or (B, T) long token ids where the trunk of a text encoder is empty; and `mask` (B, T) bool, True where
+    there is something real. Padded positions of `sequence` hold nothing."""
 
     sequence: Tensor
     mask: Tensor
@@ -34,7 +36,7 @@ class Hidden(NamedTuple):
 
 class Encoded(NamedTuple):
     """What an encoder returns: `sequence` (passes, B, T, D), zero where padded; `mask` (B, T) bool, True where real;
-    `pooled` (passes, B, D), the mean of the real positions."""
+    `pooled` (passes, B, D), one vector of the real positions: their mean, or what `AttentivePooling` makes of them."""
 
     sequence: Tensor
     mask: Tensor
@@ -110,9 +112,12 @@ class Encoder(nn.Module):
             activation dropout and the like stay as the model's config has them.
         head_width: features of the light head.
         head_layers: transformer layers of the light head.
+        layer_mix: the light head reads a learned mix of what the embeddings and every layer give, not the last one.
+        pooling: "mean" of the real positions, or "attentive" statistics of them, at the same width.
 
     Raises:
-        InputError: `trainable_layers` or `view_depth` asks for layers that do not exist.
+        InputError: `trainable_layers` or `view_depth` asks for layers that do not exist, or `layer_mix` for a mix of
+            layers that are trained.
     """
 
     modality: str
@@ -128,6 +133,8 @@ class Encoder(nn.Module):
         dropout: float = 0.1,
         head_width: int = 128,
         head_layers: int = 1,
+        layer_mix: bool = False,
+        pooling: Literal["mean", "attentive"] = "mean",
     ) -> None:
         super().__init__()
         count = len(backbone.layers)
@@ -142,6 +149,11 @@ class Encoder(nn.Module):
                 f"view_depth={view_depth}: {trained} layers are trainable (trainable_layers={trainable_layers}); "
                 f"give at most that many, or None to run all of them once for each pass"
             )
+        if layer_mix and trained > 0:
+            raise InputError(
+                f"layer_mix mixes the hidden states of a frozen encoder, and trainable_layers={trainable_layers} "
+                "trains it: set trainable_layers=0, or leave layer_mix out"
+            )
         self.backbone = backbone
         self.modality = backbone.modality
         self._trains_embedding = trainable_layers == -1
@@ -153,8 +165,11 @@ class Encoder(nn.Module):
         if trained == 0:
             if backbone.frames_per_second is not None:
                 self._frames_pooled = max(1, round(backbone.frames_per_second / 6))
-            self.light_head = LightHead(backbone.width, head_width, head_layers, dropout)
+            states = count + 1 if layer_mix else None
+            self.light_head = LightHead(backbone.width, head_width, head_layers, dropout, states)
             self.width = head_width
+        self._mixes_layers = layer_mix
+        self.pooling = AttentivePooling(self.width) if pooling == "attentive" else None
         self._trained_modules = self._select_trained()
         for parameter in backbone.parameters():
             parameter.requires_grad_(False)
@@ -220,24 +235,39 @@ class Encoder(nn.Module):
         for start in range(0, len(order), batch):
             chunk = order[start : start + batch]
             x, mask = _pad([states[number] for number in chunk])
-            x = self._run_layers(self.backbone.embed(x, mask), mask, range(self._trunk_layers))
-            if self.light_head is not None:
-                x = self._normed(x)
+            x = self.backbone.embed(x, mask)
+            if self._mixes_layers:
+                *lower, last = self._layer_by_layer(x, mask, range(self._trunk_layers))
+                x = torch.stack([*lower, self._normed(last)], dim=2)
+            else:
+                x = self._run_layers(x, mask, range(self._trunk_layers))
+                x = x if self.light_head is None else self._normed(x)
             for row, number in zip(x, chunk, strict=True):
                 states[number] = pool_frames(row[: len(states[number])], self._frames_pooled)
         return states
 
     def _run_layers(self, x: Tensor, mask: Tensor, indices: range) -> Tensor:
-        if len(indices) == 0:
-            return x
-        context = self.backbone.context(x, mask)
+        for state in self._layer_by_layer(x, mask, indices):
+            x = state
+        return x
+
+    def _layer_by_layer(self, x: Tensor, mask: Tensor, indices: range) -> Iterator[Tensor]:
+        """What comes in, then what each of the layers makes of it."""
+        yield x
+        context = self.backbone.context(x, mask) if len(indices) else None
         for index in indices:
             x = self.backbone.layer(index, x, context)
-        return x
+            yield x
 
     def _normed(self, x: Tensor) -> Tensor:
         norm = self.backbone.final_norm()
         return x if norm is None else norm(x)
+
+    @property
+    def layer_weights(self) -> Tensor | None:
+        """What each hidden state weighs in the learned mix, (layers + 1,), the embeddings first; None without a mix."""
+        mix = None if self.light_head is None else self.light_head.mix
+        return mix.weights.detach() if isinstance(mix, LayerMix) else None
 
     def forward(self, hidden: Hidden, passes: int = 1) -> Encoded:
         """Run the stem once and the head once for each pass.
@@ -257,9 +287,8 @@ class Encoder(nn.Module):
             x = self._enter(hidden.sequence, mask, passes)
             x = self._run_layers(x, folded, range(self._shared_layers, len(self.backbone.layers)))
             x = self._normed(x)
-        weights = folded.to(x.dtype)
-        x = x * weights[:, :, None]
-        pooled = x.sum(1) / weights.sum(1, keepdim=True)
+        x = x * folded[:, :, None]
+        pooled = x.sum(1) / folded.sum(1, keepdim=True) if self.pooling is None else self.pooling(x, folded)
         return Encoded(x.unflatten(0, (passes, -1)), mask, pooled.unflatten(0, (passes, -1)))
 
     def _enter(self, x: Tensor, mask: Tensor, passes: int) -> Tensor:
@@ -278,12 +307,13 @@ class Encoder(nn.Module):
     def _compute_fingerprint(self) -> str:
         states = [module.state_dict(keep_vars=True) for module in self._trained_modules]
         trained = {id(tensor) for state in states for tensor in state.values()}
+        ends = "all layers" if self._mixes_layers else f"layer {self._trunk_layers}"
         facts = {
             "version": TRUNK_VERSION,
             "family": type(self.backbone).__name__,
             "config": _lasting(self.backbone.settings),
             "processing": self.backbone.processing(),
-            "ends": "front" if self._trains_embedding else f"layer {self._trunk_layers}",
+            "ends": "front" if self._trains_embedding else ends,
             "final norm": self.light_head is not None,
             "frames pooled": self._frames_pooled,
         }
@@ -296,14 +326,14 @@ class Encoder(nn.Module):
 
 
 def pool_frames(x: Tensor, factor: int) -> Tensor:
-    """Average every `factor` frames, in the last group those that are left: (T, D) -> (ceil(T / factor), D)."""
+    """Average every `factor` frames, in the last group those that are left: (T, ...) -> (ceil(T / factor), ...)."""
     if factor == 1:
         return x
-    groups = -(-len(x) // factor)
-    sums = nn.functional.pad(x, (0, 0, 0, groups * factor - len(x))).view(groups, factor, -1).sum(1)
+    groups, flat = -(-len(x) // factor), x.flatten(1)
+    sums = nn.functional.pad(flat, (0, 0, 0, groups * factor - len(x))).view(groups, factor, -1).sum(1)
     sizes = torch.full((groups, 1), float(factor), device=x.device)
     sizes[-1] = len(x) - (groups - 1) * factor
-    return sums / sizes
+    return (sums / sizes).view(groups, *x.shape[1:])
 
 
 def _pad(states: Sequence[Tensor]) -> Hidden:

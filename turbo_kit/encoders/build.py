@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -57,6 +57,8 @@ def build_encoder(
     dropout: float = 0.1,
     head_width: int = 128,
     head_layers: int = 1,
+    layer_mix: bool = False,
+    pooling: Literal["mean", "attentive"] = "mean",
 ) -> Encoder:
     """Build the encoder that a name stands for. Weights are read from safetensors only; no code of the hub is run.
 
@@ -70,6 +72,8 @@ def build_encoder(
         dropout: hidden and attention dropout of all that is trained; 0 switches every dropout off.
         head_width: features of the light head (trainable_layers=0).
         head_layers: transformer layers of the light head (trainable_layers=0).
+        layer_mix: the light head reads a learned mix of all hidden states (trainable_layers=0).
+        pooling: "mean" or "attentive": how positions become one vector.
 
     Returns:
         The encoder, in float32 on the CPU, in training mode.
@@ -95,6 +99,8 @@ def build_encoder(
         dropout=dropout,
         head_width=head_width,
         head_layers=head_layers,
+        layer_mix=layer_mix,
+        pooling=pooling,
     )
     return encoder.train()
 

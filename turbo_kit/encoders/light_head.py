@@ -21,18 +21,20 @@ class LightHead(nn.Module):
         width: features of what goes out; a multiple of 32, the size of an attention head.
         layers: transformer layers, at least 1.
         dropout: rate after the positions, in the attention and after each sublayer.
+        states: hidden states of the encoder that come in and are mixed first (see `LayerMix`); None: a single one.
 
     Raises:
         InputError: `width` is not a multiple of 32, or `layers` is below 1: without a layer no position would see
             another one.
     """
 
-    def __init__(self, inputs: int, width: int, layers: int, dropout: float) -> None:
+    def __init__(self, inputs: int, width: int, layers: int, dropout: float, states: int | None = None) -> None:
         super().__init__()
         if width < 32 or width % 32:
             raise InputError(f"head_width={width}: give a multiple of 32 (the size of one attention head), such as 128")
         if layers < 1:
             raise InputError(f"head_layers={layers}: give 1 or more")
+        self.mix = nn.Identity() if states is None else LayerMix(states)
         self.norm_in = nn.LayerNorm(inputs)
         self.project = nn.Linear(inputs, width)
         self.dropout = nn.Dropout(dropout)
@@ -40,14 +42,37 @@ class LightHead(nn.Module):
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, mask: Tensor, passes: int) -> Tensor:
-        """Map (B, T, inputs) and its mask (B, T) to (passes * B, T, width)."""
-        x = self.project(self.norm_in(x))
+        """Map (B, T, inputs), or (B, T, states, inputs), and its mask (B, T) to (passes * B, T, width)."""
+        x = self.project(self.norm_in(self.mix(x)))
         x = x + sinusoids(x.shape[1], x.shape[2], x.device)
         x = self.dropout(x.repeat(passes, 1, 1))
         attended = mask.repeat(passes, 1)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, attended)
         return self.norm_out(x)  # type: ignore[no-any-return]
+
+
+class LayerMix(nn.Module):
+    """The sum of an encoder's hidden states, weighted by the softmax of one learned scalar each; all alike at first.
+
+    As in SUPERB (arXiv 2105.01051) with the defaults of its code: the states are not normalised one by one before.
+
+    Args:
+        states: how many there are.
+    """
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.scalars = nn.Parameter(torch.zeros(states))
+
+    @property
+    def weights(self) -> Tensor:
+        """(states,), positive and of sum 1."""
+        return self.scalars.softmax(dim=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) from (B, T, states, D)."""
+        return torch.einsum("s,btsd->btd", self.weights, x)
 
 
 class LightLayer(nn.Module):
