@@ -1,14 +1,19 @@
 """What a trained model is judged by: pure functions on numpy arrays that return plain, json-able dicts."""
 
 from turbo_kit.metrics.classification import classification_scores, selection_score
+from turbo_kit.metrics.detection import at_threshold, det_curve, equal_error_rate, threshold_at, truth_and_score
 from turbo_kit.metrics.geometry import alignment, effective_rank, geometry_scores, modality_gap, uniformity
 from turbo_kit.metrics.retrieval import retrieval_scores
-from turbo_kit.metrics.statistics import holm, paired_difference, speaker_bootstrap, verdict
+from turbo_kit.metrics.statistics import detection_bootstrap, holm, paired_difference, speaker_bootstrap, verdict
 
 __all__ = [
     "alignment",
+    "at_threshold",
     "classification_scores",
+    "det_curve",
+    "detection_bootstrap",
     "effective_rank",
+    "equal_error_rate",
     "geometry_scores",
     "holm",
     "modality_gap",
@@ -16,6 +21,8 @@ __all__ = [
     "retrieval_scores",
     "selection_score",
     "speaker_bootstrap",
+    "threshold_at",
+    "truth_and_score",
     "uniformity",
     "verdict",
 ]

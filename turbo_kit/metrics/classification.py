@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
+from turbo_kit.metrics.detection import equal_error_rate
 
 
 def classification_scores(
@@ -77,15 +78,9 @@ def selection_score(scores: Mapping[str, Any]) -> float:
 
 
 def _detection_scores(truth: NDArray[np.integer[Any]], score: NDArray[np.floating[Any]]) -> dict[str, float]:
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import roc_auc_score
 
-    false_alarm, hit, _ = roc_curve(truth, score, drop_intermediate=False)
-    # Along the curve, misses minus false alarms fall from 1 to -1: the equal error rate lies where they cross zero.
-    excess = (1 - hit) - false_alarm
-    after = int(np.argmax(excess <= 0))
-    share = excess[after - 1] / (excess[after - 1] - excess[after])
-    eer = false_alarm[after - 1] + share * (false_alarm[after] - false_alarm[after - 1])
-    return {"EER": float(eer), "ROC_AUC": float(roc_auc_score(truth, score))}
+    return {"EER": equal_error_rate(truth, score), "ROC_AUC": float(roc_auc_score(truth, score))}
 
 
 def _check(labels: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
+from turbo_kit.metrics.detection import crossing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,45 @@ def speaker_bootstrap(
     """
     hit, total = _counts(_tidy(frame, "frame"))
     return _interval(_resampled(hit, total, statistic, resamples, seed), total.shape[1], level)
+
+
+def detection_bootstrap(
+    frame: "pd.DataFrame",
+    statistic: Literal["EER", "ROC_AUC"] = "EER",
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, float | None]:
+    """EER or ROC-AUC and its interval, by resampling speakers as `speaker_bootstrap` does.
+
+    The scores of two models lie on no common scale. So each run, one fold and seed, is scored by itself over its own
+    clips, and the mean over the runs is taken. A run that a draw leaves without one of the classes takes no part.
+
+    Args:
+        frame: one row for each clip and run, with the columns speaker, fold, seed, positive (whether the clip belongs
+            to the positive class) and score.
+        statistic: which of the two.
+        resamples: as for `speaker_bootstrap`.
+        level: as for `speaker_bootstrap`.
+        seed: as for `speaker_bootstrap`.
+
+    Returns:
+        As `speaker_bootstrap`; all None where no run has clips of both classes.
+    """
+    speaker, names = frame["speaker"].factorize(sort=True)
+    positive, score = frame["positive"].to_numpy(bool), frame["score"].to_numpy(float)
+    times = _draws(len(names), resamples, seed)
+    runs = np.array(
+        [
+            _detection(times[:, speaker[clips]], positive[clips], score[clips], statistic)
+            for clips in frame.groupby(["fold", "seed"]).indices.values()
+        ]
+    )
+    found = _mean_of_drawn(np.nan_to_num(runs), ~np.isnan(runs), axis=0)
+    defined = ~np.isnan(runs).all(axis=0)
+    if not defined[0]:
+        return {"mean": None, "low": None, "high": None}
+    return _interval(found[defined], len(names), level)
 
 
 def paired_difference(
@@ -187,11 +227,7 @@ def _resampled(
     """(1 + resamples,) scores: of the data as they are, then of each draw of speakers."""
     if statistic not in ("UA", "WA"):
         raise InputError(f"statistic is {statistic!r}, expected 'UA' or 'WA'")
-    if resamples < 1:
-        raise InputError(f"resamples is {resamples}, expected at least 1, such as 2000")
-    speakers = total.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)
-    times = np.vstack([np.ones(speakers), drawn])
+    times = _draws(total.shape[1], resamples, seed)
     hit, total = times @ hit, times @ total  # (seeds, 1 + resamples, classes)
     if statistic == "WA":
         hit, total = hit.sum(axis=2, keepdims=True), total.sum(axis=2, keepdims=True)
@@ -200,7 +236,33 @@ def _resampled(
     return _mean_of_drawn(_mean_of_drawn(recall, total, axis=2), total.sum(axis=2), axis=0)
 
 
-def _mean_of_drawn(values: NDArray[np.float64], clips: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def _draws(speakers: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """(1 + resamples, speakers) how often each speaker is drawn: first the data as they are, each speaker once."""
+    if resamples < 1:
+        raise InputError(f"resamples is {resamples}, expected at least 1, such as 2000")
+    drawn = np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)
+    return np.vstack([np.ones(speakers), drawn])
+
+
+def _detection(
+    times: NDArray[np.float64], positive: NDArray[np.bool_], score: NDArray[np.float64], statistic: str
+) -> NDArray[np.float64]:
+    """(R,) EER or ROC-AUC where clip n is there times[r, n] times; NaN where a class is not there at all."""
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)  # of the clips of one score
+    rates = []
+    for of in (~positive, positive):
+        accepted = np.cumsum(times[:, order] * of[order], axis=1)[:, last]
+        all_of = accepted[:, -1:]
+        share = np.divide(accepted, all_of, out=np.full_like(accepted, np.nan), where=all_of > 0)
+        rates.append(np.pad(share, ((0, 0), (1, 0))))  # at first nothing is accepted
+    false_accept, hit = rates
+    if statistic == "EER":
+        return np.where(np.isnan(false_accept + hit)[:, -1], np.nan, crossing(false_accept, 1 - hit))
+    return np.asarray((np.diff(false_accept) * (hit[:, 1:] + hit[:, :-1]) / 2).sum(axis=1))
+
+
+def _mean_of_drawn(values: NDArray[np.float64], clips: NDArray[Any], axis: int) -> NDArray[np.float64]:
     present = clips > 0
     return np.asarray((values * present).sum(axis=axis) / np.maximum(present.sum(axis=axis), 1))
 
