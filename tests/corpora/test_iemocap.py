@@ -1,51 +1,28 @@
 """IEMOCAP in its true layout, small: real (tiny) sound, the odd lines and files that the distribution has."""
 
 import logging
-import zlib
 
-import numpy as np
 import pytest
-import soundfile
+from layouts import write_iemocap, write_iemocap_dialogue, write_tone
+from torchaudio.datasets import IEMOCAP
 
 from turbo_kit import InputError, load_corpus
 from turbo_kit.batches import check_audio
 from turbo_kit.cli import main
 
-HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
-TURNS = [("neu", "Excuse me."), ("hap", "Really?"), ("exc", "I got it!"), ("sad", "He left."), ("ang", "Get out!")]
-OTHERS = [("fru", "Not again."), ("xxx", "Well."), ("sur", "Oh!")]
-
-
-def write_dialogue(session, name, labels):
-    """One dialogue: ratings, transcript and a sound file a turn."""
-    ratings, words = [HEADER], ["M: (breathing)\n"]
-    for number, (label, text) in enumerate(labels):
-        turn = f"{name}_{'FM'[number % 2]}{number:03d}"
-        start, end = 2.0 * number, 2.0 * number + 1.5
-        ratings.append(
-            f"[{start:.4f} - {end:.4f}]\t{turn}\t{label}\t[2.5000, 3.0000, 3.5000]\n"
-            "C-E2:\tNeutral;\t()\nC-F1:\tNeutral; Other;\t(curious)\nA-E3:\tval 3; act 2; dom  2;\t()\n\n"
-        )
-        words.append(f"{turn} [{start:08.4f}-{end:08.4f}]: {text}\n")
-        sound = session / "sentences" / "wav" / name / f"{turn}.wav"
-        sound.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(sound, 0.1 * np.sin(np.arange(800) / 9 + zlib.crc32(turn.encode())), 16000)
-    words.append(f"{name}_MXX0 [099.0000-099.5000]: Mm.\n")
-    for folder, content in (("EmoEvaluation", ratings), ("transcriptions", words)):
-        file = session / "dialog" / folder / f"{name}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(
-            "".join(content).replace("\n", "\r\n" if folder == "transcriptions" else "\n").encode("latin-1")
-        )
+LABELS = ["neu", "hap", "exc", "sad", "ang", "fru", "xxx", "sur"]
+SCRIPTED = [("ang", "Cliché, no?"), ("neu", "It’s over…")]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "IEMOCAP_full_release"
+    root = write_iemocap(tmp_path, dialogues=1, turns=8, labels=LABELS)
     for number in range(1, 6):
-        session = root / f"Session{number}"
-        write_dialogue(session, f"Ses0{number}F_impro01", TURNS + OTHERS)
-        write_dialogue(session, f"Ses0{number}M_script01_1b", [("ang", "Cliché, no?"), ("neu", "Yes.")])
+        session, name = root / f"Session{number}", f"Ses0{number}M_script01_1b"
+        turns = [(f"{name}_{'FM'[i]}000", label, text) for i, (label, text) in enumerate(SCRIPTED)]
+        for turn, _, _ in turns:
+            write_tone(session / "sentences" / "wav" / name / f"{turn}.wav", turn)
+        write_iemocap_dialogue(session, name, turns)
         evaluation = session / "dialog" / "EmoEvaluation"
         (evaluation / f"._Ses0{number}F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")
         (evaluation / "Categorical").mkdir()
@@ -53,6 +30,12 @@ def folder(tmp_path):
             "Ses01F_impro01_F000 :Neutral; ()"
         )
     return root
+
+
+def edit(path, old, new):
+    content = path.read_bytes()
+    assert old.encode("cp1252") in content
+    path.write_bytes(content.replace(old.encode("cp1252"), new.encode("cp1252"), 1))
 
 
 def test_four_classes_merge_happy_and_excited_and_leave_other_labels_out(folder):
@@ -67,6 +50,7 @@ def test_four_classes_merge_happy_and_excited_and_leave_other_labels_out(folder)
     }
     assert "neu 10 of 1,708" in corpus.about and "exc 5 of 1,041" in corpus.about
     assert check_audio(corpus.utterances) == pytest.approx(35 * 0.05)
+    assert "not used: fru 5, sur 5, xxx 5" in corpus.about
 
 
 @pytest.mark.parametrize(
@@ -83,11 +67,22 @@ def test_other_classes_and_parts(folder, options, classes, clips):
     assert (corpus.classes, len(corpus)) == (classes, clips)
 
 
-def test_a_turn_is_read_whole(folder):
-    turn = {u.id: u for u in load_corpus(f"iemocap:{folder}").utterances}["Ses02M_script01_1b_F000"]
+def test_a_turn_is_read_whole_and_windows_1252_text_as_it_is_meant(folder):
+    turns = {u.id: u for u in load_corpus(f"iemocap:{folder}").utterances}
+    turn = turns["Ses02M_script01_1b_F000"]
     assert (turn.text, turn.label, turn.speaker, turn.group) == ("Cliché, no?", "angry", "Session2-F", "Session2")
     assert turn.seconds == 1.5
-    assert turn.extra == {"valence": 2.5, "arousal": 3.0, "dominance": 3.5, "part": "scripted"}
+    assert turn.extra == {"emotion": "ang", "valence": 2.5, "arousal": 3.0, "dominance": 3.5, "part": "scripted"}
+    assert turns["Ses02M_script01_1b_M000"].text == "It’s over…"
+    assert turns["Ses01F_impro01_F001"].extra["emotion"] == "exc"
+
+
+def test_the_turns_are_those_that_torchaudio_reads(folder, tmp_path):
+    (tmp_path / "IEMOCAP").symlink_to(folder)
+    peer = IEMOCAP(tmp_path)
+    theirs = {turn: (folder / path, label) for path, _, turn, label, _ in map(peer.get_metadata, range(len(peer)))}
+    corpus = load_corpus(f"iemocap:{folder}?classes=6")
+    assert {u.id: (u.path, u.extra["emotion"]) for u in corpus.utterances} == theirs
 
 
 def test_folds_leave_a_session_out_and_develop_on_another(folder):
@@ -100,23 +95,58 @@ def test_folds_leave_a_session_out_and_develop_on_another(folder):
         assert {u.speaker for u in fold.test.utterances} == {f"Session{index + 1}-F", f"Session{index + 1}-M"}
 
 
-def test_what_is_missing_is_named(folder, caplog):
-    sound = folder / "Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_M001.wav"
-    sound.rename(sound.with_suffix(".gone"))
-    with pytest.raises(InputError, match=r"Ses03F_impro01_M001\.wav: no sound of the labelled turn"):
-        load_corpus(f"iemocap:{folder}")
-    sound.with_suffix(".gone").rename(sound)
-    words = folder / "Session4/dialog/transcriptions/Ses04F_impro01.txt"
-    words.write_text(words.read_text().replace("Ses04F_impro01_F000 ", "F: "))
-    with pytest.raises(InputError, match=r"Ses04F_impro01\.txt: no words of the labelled turn Ses04F_impro01_F000"):
-        load_corpus(f"iemocap:{folder}")
-    words.unlink()
-    with pytest.raises(InputError, match=r"Ses04F_impro01\.txt: cannot be read"):
-        load_corpus(f"iemocap:{folder}")
-    (folder / "Session4").rename(folder / "elsewhere")
+RATINGS = "dialog/EmoEvaluation/Ses03F_impro01.txt"
+WORDS = "dialog/transcriptions/Ses03F_impro01.txt"
+SOUND = "sentences/wav/Ses03F_impro01/Ses03F_impro01_F000.wav"
+TURN = "\tSes03F_impro01_F000\tneu\t[2.5000, 3.0000, 3.5000]"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "left_out", "said"),
+    [
+        (lambda s: edit(s / RATINGS, TURN, TURN.replace("3.0000", "3,0")), 1, f"{RATINGS}, line 3: not [START - END]"),
+        (lambda s: edit(s / RATINGS, "[0.0000 - 1.5000]", "0.0000 - 1.5000]"), 1, f"{RATINGS}, line 3: not [START"),
+        (lambda s: edit(s / RATINGS, "\tneu\t", "\tnue\t"), 1, f"{RATINGS}, line 3: label 'nue' is none of IEMOCAP's"),
+        (
+            lambda s: edit(s / RATINGS, "_M000\t", "_F000\t"),
+            1,
+            f"{RATINGS}, line 10: id 'Ses03F_impro01_F000' stands in",
+        ),
+        (lambda s: (s / SOUND).unlink(), 1, f"{RATINGS}, line 3: there is no "),
+        (lambda s: (s / SOUND).write_bytes(b"RIFF"), 1, f"{SOUND} holds no sound"),
+        (lambda s: edit(s / WORDS, "_F000 [0", "_F000 0"), 1, f"{WORDS}, line 2: not TURN [START-END]: WORDS"),
+        (
+            lambda s: edit(s / WORDS, "_F000 [", "_F009 ["),
+            1,
+            f"{RATINGS}, line 3: no words of turn Ses03F_impro01_F000",
+        ),
+        (lambda s: edit(s / WORDS, "_M000 [", "_F000 ["), 1, f"{WORDS}, line 3: the words of turn Ses03F_impro01_F000"),
+        (lambda s: (s / WORDS).unlink(), 5, f"{WORDS}: cannot be read (No such file"),
+        (lambda s: (s / RATINGS).unlink(), 5, f"{RATINGS}: missing; this dialogue is transcribed"),
+        (lambda s: (s / "dialog" / "EmoEvaluation").rename(s / "gone"), 7, "EmoEvaluation: no file of labels"),
+        (lambda s: s.rename(s.parent / "gone"), 7, "Session3: this session is missing"),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_file_and_line_and_left_out(folder, caplog, spoil, left_out, said):
+    spoil(folder / "Session3")
     with caplog.at_level(logging.WARNING):
-        assert load_corpus(f"iemocap:{folder}").folds == 4
-    assert "holds 4 of the 5 sessions" in caplog.text
+        corpus = load_corpus(f"iemocap:{folder}")
+    assert len(corpus) == 35 - left_out
+    assert any(said in problem and str(folder) in problem for problem in corpus.problems), corpus.problems
+    assert f"{len(corpus.problems)} lines or files cannot be used" in caplog.text
+    with pytest.raises(InputError, match="cannot be used"):
+        load_corpus(f"iemocap:{folder}", strict=True)
+
+
+def test_what_is_as_distributed_has_no_problem(folder):
+    assert load_corpus(f"iemocap:{folder}", strict=True).problems == ()
+
+
+def test_a_folder_of_which_nothing_is_left_says_what_is_wrong_first(folder):
+    for number in range(1, 6):
+        (folder / f"Session{number}" / "sentences").rename(folder / f"gone{number}")
+    with pytest.raises(InputError, match=r"none of its clips can be used.*\n.*line 3: there is no"):
+        load_corpus(f"iemocap:{folder}")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
+from turbo_kit.corpora.crema_d import load_crema_d
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
+from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
 from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.iemocap import load_iemocap
 from turbo_kit.corpora.manifest import load_manifest
+from turbo_kit.corpora.meld import load_meld
+from turbo_kit.corpora.ravdess import load_ravdess
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
 log = logging.getLogger(__name__)
@@ -26,12 +30,20 @@ __all__ = [
     "load_fold",
     "load_iemocap",
     "load_manifest",
+    "read_corpus",
 ]
 
 EMBEDDED: dict[str, Callable[[], Corpus]] = {"demo-emotion": load_demo_emotion}
 """Corpora that travel with the kit, by name."""
 
-FROM_FILES: dict[str, Callable[..., Corpus]] = {"manifest": load_manifest, "iemocap": load_iemocap}
+FROM_FILES: dict[str, Callable[..., Corpus]] = {
+    "manifest": load_manifest,
+    "iemocap": load_iemocap,
+    "meld": load_meld,
+    "crema-d": load_crema_d,
+    "ravdess": load_ravdess,
+    "fluent-speech-commands": load_fluent_speech_commands,
+}
 """Corpora read from a path, by the word before the colon: `manifest:clips.jsonl`. What a reader takes beside the path
 stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
@@ -55,7 +67,7 @@ def load_corpus(name: str, *, strict: bool = False) -> Corpus:
     Raises:
         InputError: no such corpus or file, or a row that cannot be used.
     """
-    corpus = _load(name)
+    corpus = read_corpus(name)
     if corpus.problems:
         shown = corpus.problems if strict else corpus.problems[:NAMED]
         more = f"\n... and {len(corpus.problems) - NAMED} more" if len(shown) < len(corpus.problems) else ""
@@ -66,7 +78,8 @@ def load_corpus(name: str, *, strict: bool = False) -> Corpus:
     return corpus
 
 
-def _load(name: str) -> Corpus:
+def read_corpus(name: str) -> Corpus:
+    """Loads a corpus by name as `load_corpus` does, and leaves it to the caller to tell of `Corpus.problems`."""
     kind, colon, path = name.partition(":")
     if kind in FROM_FILES:
         if not path:

@@ -2,37 +2,48 @@
 
 C. Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", Language Resources and Evaluation 42,
 2008. Of each turn of the dialogues: the label and its ratings from `dialog/EmoEvaluation`, the words from
-`dialog/transcriptions`, the sound from `sentences/wav`.
+`dialog/transcriptions`, the sound from `sentences/wav`. torchaudio's class for it is not used: it gives no words and no
+ratings, and passes over what it cannot read.
 """
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from turbo_kit.config import InputError
+from turbo_kit.corpora.files import (
+    Report,
+    beside_published,
+    read_lines,
+    some_left,
+    sound_fault,
+    visible,
+    without_repeats,
+)
 from turbo_kit.corpora.utterance import Corpus, Utterance
-
-log = logging.getLogger(__name__)
 
 SESSIONS = range(1, 6)
 PARTS = ("all", "improvised", "scripted")
 
 _FOUR = {"neu": "neutral", "hap": "happy", "exc": "happy", "sad": "sad", "ang": "angry"}
 LABELS = {4: _FOUR, 5: _FOUR | {"fru": "frustrated"}, 6: _FOUR | {"exc": "excited", "fru": "frustrated"}}
-"""Class of each label, by the number of classes; turns with any other label (such as xxx: no majority) are left out."""
+"""Class of each label, by the number of classes; turns with any other label are left out."""
+
+OTHERS = ("sur", "fea", "dis", "oth", "xxx")
+"""Labels that no class is made of: surprise, fear, disgust, other, no majority."""
 
 PUBLISHED = {"neu": 1708, "hap": 595, "exc": 1041, "sad": 1084, "ang": 1103, "fru": 1849}
 """Turns with each label in the whole corpus; happy, excited, sad, angry and neutral are the usual 5,531."""
 
 # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
 _TURN = re.compile(
-    r"\[(?P<start>[\d.]+) - (?P<end>[\d.]+)\]\s+(?P<id>Ses0\d[FM]_\S+_[FM]\S+)\s+(?P<label>[a-z]{3})"
-    r"\s+\[(?P<valence>[\d.]+), (?P<arousal>[\d.]+), (?P<dominance>[\d.]+)\]"
+    r"\[(?P<start>[\d.]+) - (?P<end>[\d.]+)\]\s+(?P<id>Ses0\d[FM]_\S+_[FM]\S+)\s+(?P<label>\S+)"
+    r"\s+\[(?P<valence>\d+\.?\d*), (?P<arousal>\d+\.?\d*), (?P<dominance>\d+\.?\d*)\]"
 )
 # Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
 _WORDS = re.compile(r"(?P<id>Ses0\d[FM]_\S+)\s*\[[\d.]+-[\d.]+\]:\s*(?P<text>.*)")
+_NAMES_A_TURN = re.compile(r"\s*\[|.*Ses0\d[FM]_")
 
 
 def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
@@ -40,8 +51,8 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
 
     Its five sessions, of two speakers each, are what folds hold out.
 
-    Each utterance keeps `valence`, `arousal` and `dominance` (mean ratings, 1 to 5) and `part` (improvised or
-    scripted) in `extra`.
+    Each utterance keeps `emotion` (the label as distributed), `valence`, `arousal` and `dominance` (mean ratings, 1 to
+    5) and `part` (improvised or scripted) in `extra`.
 
     Args:
         folder: `IEMOCAP_full_release`, which holds Session1 to Session5.
@@ -50,84 +61,116 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
         part: `all`, `improvised` or `scripted` dialogues.
 
     Raises:
-        InputError: no such folder or choice, or a labelled turn without a transcript or a sound file.
+        InputError: no such folder or choice, or no turn that can be used.
     """
     if classes not in map(str, LABELS):
         raise InputError(f"classes={classes}: IEMOCAP is read with 4, 5 or 6 classes.")
     if part not in PARTS:
         raise InputError(f"part={part}: choose one of {', '.join(PARTS)}.")
     names = LABELS[int(classes)]
-    sessions = [folder / f"Session{number}" for number in SESSIONS if (folder / f"Session{number}").is_dir()]
-    if not sessions:
+    sessions = [folder / f"Session{number}" for number in SESSIONS]
+    if not any(session.is_dir() for session in sessions):
         raise InputError(
             f"{folder}: no Session1 to Session5 in it. Give the folder IEMOCAP_full_release as it is distributed; "
             "IEMOCAP is had from its authors, for research, at https://sail.usc.edu/iemocap/."
         )
-    if len(sessions) < len(SESSIONS):
-        log.warning("%s holds %d of the 5 sessions.", folder, len(sessions))
-    found = [turn for session in sessions for turn in _turns(session, names, part)]
-    about = _about(Counter(label for _, label in found), names, part)
-    return Corpus("iemocap", tuple(turn for turn, _ in found), tuple(dict.fromkeys(names.values())), about)
+    problems = [f"{session}: this session is missing" for session in sessions if not session.is_dir()]
+    unused: Counter[str] = Counter()
+    read = (turn for session in sessions for turn in _turns(session, names, part, unused, problems.append))
+    turns = some_left(list(without_repeats(read, problems.append)), folder, problems)
+    return Corpus(
+        "iemocap",
+        turns,
+        tuple(dict.fromkeys(names.values())),
+        _about(Counter(str(turn.extra["emotion"]) for turn in turns), unused, names, part),
+        problems=tuple(problems),
+    )
 
 
-def _turns(session: Path, names: dict[str, str], part: str) -> Iterator[tuple[Utterance, str]]:
-    """The turns of a session whose label is one of `names`, each with that label."""
-    for ratings in _files(session / "dialog" / "EmoEvaluation"):
+def _turns(
+    session: Path, names: dict[str, str], part: str, unused: Counter[str], report: Report
+) -> Iterator[tuple[str, Utterance]]:
+    """The turns of a session whose label is one of `names`, each with its place; the other labels are counted."""
+    for ratings in _dialogues(session, report):
         kind = "improvised" if "_impro" in ratings.stem else "scripted"
         if part not in ("all", kind):
             continue
-        transcripts = session / "dialog" / "transcriptions" / ratings.name
-        words = {match["id"]: match["text"].strip() for match in _WORDS.finditer(_text(transcripts))}
-        for match in _TURN.finditer(_text(ratings)):
-            name, label = match["id"], match["label"]
+        transcript = session / "dialog" / "transcriptions" / ratings.name
+        words = _words(transcript, report)
+        for where, turn in _rated(ratings, report):
+            name, label = turn["id"], turn["label"]
             if label not in names:
+                unused[label] += 1
                 continue
-            if not words.get(name):
-                raise InputError(f"{transcripts}: no words of the labelled turn {name}. Restore it as distributed.")
-            rated = {scale: float(match[scale]) for scale in ("valence", "arousal", "dominance")}
-            utterance = Utterance(
-                id=name,
-                path=_sound(session, name),
-                text=words[name],
-                label=names[label],
-                speaker=f"{session.name}-{name.rsplit('_', 1)[1][0]}",  # F or M: who speaks in this turn
-                group=session.name,
-                seconds=float(match["end"]) - float(match["start"]),
-                extra=rated | {"part": kind},
+            sound = session / "sentences" / "wav" / name.rsplit("_", 1)[0] / f"{name}.wav"
+            fault = sound_fault(sound) if words.get(name) else f"no words of turn {name} in {transcript}"
+            if fault:
+                report(f"{where}: {fault}")
+                continue
+            rated = {scale: float(turn[scale]) for scale in ("valence", "arousal", "dominance")}
+            yield (
+                where,
+                Utterance(
+                    id=name,
+                    path=sound,
+                    text=words[name],
+                    label=names[label],
+                    speaker=f"{session.name}-{name.rsplit('_', 1)[1][0]}",  # F or M: who speaks in this turn
+                    group=session.name,
+                    seconds=float(turn["end"]) - float(turn["start"]),
+                    extra={"emotion": label, **rated, "part": kind},
+                ),
             )
-            yield utterance, label
 
 
-def _sound(session: Path, name: str) -> Path:
-    path = session / "sentences" / "wav" / name.rsplit("_", 1)[0] / f"{name}.wav"
-    if not path.is_file():
-        raise InputError(f"{path}: no sound of the labelled turn {name}. Restore the file as distributed.")
-    return path
+def _dialogues(session: Path, report: Report) -> list[Path]:
+    """The dialogues' files of labels: not those of single raters, which lie in folders below."""
+    if not session.is_dir():
+        return []
+    evaluation = session / "dialog" / "EmoEvaluation"
+    rated = visible(evaluation, "Ses*.txt")
+    if not rated:
+        report(f"{evaluation}: no file of labels (Ses*.txt) in it")
+        return []
+    known = {file.name for file in rated}
+    for transcript in visible(session / "dialog" / "transcriptions", "Ses*.txt"):
+        if transcript.name not in known:
+            report(f"{evaluation / transcript.name}: missing; this dialogue is transcribed and has no labels")
+    return rated
 
 
-def _files(folder: Path) -> list[Path]:
-    """The dialogues' own files: not those of single raters in folders below, nor what macOS leaves beside a file."""
-    files = sorted(folder.glob("Ses*.txt"))
-    if not files:
-        raise InputError(f"{folder}: no file of labels (Ses*.txt) in it. Restore the folder as distributed.")
-    return files
+def _rated(ratings: Path, report: Report) -> Iterator[tuple[str, re.Match[str]]]:
+    """The turns of a file of labels; lines of single raters stand between them."""
+    for number, line in enumerate(read_lines(ratings, report), start=1):
+        if not _NAMES_A_TURN.match(line):
+            continue
+        where = f"{ratings}, line {number}"
+        turn = _TURN.match(line.strip())
+        if turn is None:
+            report(f"{where}: not [START - END] TURN LABEL [VALENCE, AROUSAL, DOMINANCE]: {line.strip()!r}")
+        elif turn["label"] not in PUBLISHED and turn["label"] not in OTHERS:
+            report(f"{where}: label {turn['label']!r} is none of IEMOCAP's ({', '.join((*PUBLISHED, *OTHERS))})")
+        else:
+            yield where, turn
 
 
-def _text(path: Path) -> str:
-    """A file's text; a few of them are not UTF-8."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Restore the file as distributed.") from error
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _words(transcript: Path, report: Report) -> dict[str, str]:
+    """The words of each turn of a dialogue; lines without the name of a turn are sounds between turns."""
+    words: dict[str, str] = {}
+    for number, line in enumerate(read_lines(transcript, report), start=1):
+        found = _WORDS.match(line.strip())
+        if found is None and line.lstrip().startswith("Ses0"):
+            report(f"{transcript}, line {number}: not TURN [START-END]: WORDS: {line.strip()!r}")
+        elif found and found["id"] in words:
+            report(f"{transcript}, line {number}: the words of turn {found['id']} stand above already")
+        elif found:
+            words[found["id"]] = found["text"].strip()
+    return words
 
 
-def _about(labels: Counter[str], names: dict[str, str], part: str) -> str:
-    total = f"{labels.total():,} labelled turns of acted dialogues in English ({part})"
-    if part != "all":
-        return f"IEMOCAP: {total}."
-    said = ", ".join(f"{label} {labels[label]:,} of {PUBLISHED[label]:,}" for label in names)
-    return f"IEMOCAP: {total}; found of the published counts: {said}."
+def _about(found: Counter[str], unused: Counter[str], names: dict[str, str], part: str) -> str:
+    total = f"IEMOCAP: {found.total():,} labelled turns of acted dialogues in English ({part})"
+    others = ", ".join(f"{label} {count:,}" for label, count in sorted(unused.items())) or "none"
+    published = {label: PUBLISHED[label] for label in names}
+    said = f"; found of the published counts: {beside_published(found, published)}" if part == "all" else ""
+    return f"{total}{said}. Turns with other labels are not used: {others}."

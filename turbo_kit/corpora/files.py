@@ -1,0 +1,142 @@
+"""What readers of distributed corpora share: old text files, tables with line numbers, sound files and their faults."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from turbo_kit.config import InputError
+from turbo_kit.corpora.utterance import Utterance
+
+Report = Callable[[str], object]
+"""Takes what is wrong with a line or a file that is left out, such as the `append` of a list of problems."""
+
+LONGEST = 10
+"""A row of a table may run over so many lines; a quotation mark that is never closed then costs one row."""
+
+EMPTY = 44
+"""Bytes of a WAV file without samples: its header alone."""
+
+POINTER = b"version https://git-lfs"
+"""How the stub of a file begins that Git LFS has not fetched."""
+
+# Windows-1252 read as Latin-1, or kept as such in UTF-8, leaves control characters in the place of its punctuation.
+_PUNCTUATION = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
+
+
+def read_lines(path: Path, report: Report) -> list[str]:
+    """The lines of a text file in UTF-8, Windows-1252 or Latin-1, without their ends; the first one is line 1.
+
+    Args:
+        path: the file.
+        report: told where the file cannot be read; it then has no lines.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        report(f"{path}: cannot be read ({error.strerror})")
+        return []
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    text = text if text.isascii() else text.translate(_PUNCTUATION)
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def read_rows(path: Path, columns: Sequence[str], report: Report) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file with a header, each with its place (`FILE, line N`).
+
+    Args:
+        path: the file.
+        columns: names that the header must have.
+        report: told of a file or a row that cannot be read; the rows after it are.
+    """
+    lines = read_lines(path, report)
+    header = _fields(lines[:1]) or []
+    missing = [name for name in columns if name not in header]
+    if missing and lines:
+        report(f"{path}, line 1: no column {missing[0]!r} in the header ({', '.join(header) or 'empty'})")
+    start = len(lines) if missing else 1
+    while start < len(lines):
+        fields, taken = _row(lines, start, len(header))
+        where = f"{path}, line {start + 1}"
+        if len(fields) == len(header):
+            yield where, dict(zip(header, fields, strict=True))
+        elif fields:
+            report(f"{where}: {len(fields)} fields, and the header has {len(header)}")
+        elif lines[start].strip():
+            report(f"{where}: not a row of CSV (a quotation mark too many or too few)")
+        start += taken
+
+
+def _row(lines: Sequence[str], start: int, length: int) -> tuple[list[str], int]:
+    """The fields of the row that starts at a line, and how many lines it takes; no fields where there is no row."""
+    for taken in range(1, LONGEST + 1):
+        fields = _fields(lines[start : start + taken])
+        if fields is not None:
+            return fields, taken if len(fields) == length else 1
+    return [], 1
+
+
+def _fields(lines: Sequence[str]) -> list[str] | None:
+    """The fields of one row that may run over several lines; none where these are no whole row."""
+    try:
+        rows = list(csv.reader([f"{line}\n" for line in lines], strict=True))
+    except csv.Error:
+        return None
+    return rows[0] if len(rows) == 1 else None
+
+
+def sound_fault(path: Path) -> str:
+    """What makes a sound file useless, as far as its size and first bytes tell; empty: nothing."""
+    try:
+        size = path.stat().st_size
+        if size <= EMPTY:
+            return f"{path} holds no sound"
+        if size < 1024:
+            with path.open("rb") as file:
+                if file.read(len(POINTER)) == POINTER:
+                    return f"{path} is a pointer of Git LFS and not the sound: fetch it with git lfs pull"
+    except FileNotFoundError:
+        return f"there is no {path}"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return ""
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What matches in a folder, sorted, without hidden files: macOS leaves one beside each file in an archive."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def without_repeats(found: Iterator[tuple[str, Utterance]], report: Report) -> Iterator[Utterance]:
+    """Utterances without those whose id has occurred; each of these is reported.
+
+    Args:
+        found: utterances with their places.
+        report: told of each utterance that is left out.
+    """
+    places: dict[str, str] = {}
+    for where, utterance in found:
+        if utterance.id in places:
+            report(f"{where}: id {utterance.id!r} stands in {places[utterance.id]} already")
+        else:
+            places[utterance.id] = where
+            yield utterance
+
+
+def some_left(utterances: Sequence[Utterance], folder: Path, problems: Sequence[str]) -> tuple[Utterance, ...]:
+    """The utterances, of which there must be one.
+
+    Raises:
+        InputError: none; the message names the first problems.
+    """
+    if not utterances:
+        shown = "".join(f"\n{problem}" for problem in problems[:3]) or "\nno clip in it."
+        raise InputError(f"{folder}: none of its clips can be used. Restore the folder as distributed.{shown}")
+    return tuple(utterances)
+
+
+def beside_published(found: Mapping[str, int], published: Mapping[str, int]) -> str:
+    """Counts beside the published ones, in words: `neutral 96 of 96, calm 191 of 192`."""
+    return ", ".join(f"{name} {found.get(name, 0):,} of {count:,}" for name, count in published.items())
