@@ -1,16 +1,19 @@
-"""Small corpora in the exact layouts of the real ones, with real sound of which no two files are alike.
+"""Small corpora in the exact layouts of the real ones, with sound of which no two files are alike.
 
 Nothing in them is from the corpora: the sound is tones, or the clips that a caller gives, and the words are made up.
 """
 
 import itertools
+import logging
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
+from turbo_kit import InputError, load_corpus
 from turbo_kit.batches import SAMPLE_RATE, decode
 from turbo_kit.corpora.utterance import Utterance
 
@@ -36,6 +39,26 @@ RATERS = (
     "C-E2:\tNeutral;\t()\nC-F1:\tNeutral; Other;\t(curious)\nC-E4:\tFrustration;\t()\n"
     "A-E3:\tval 3; act 2; dom  2;\t()\nA-F1:\tval 2; act 3; dom  3;\t()\n\n"
 )
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replaces what a file holds once, and there must be."""
+    content = path.read_bytes()
+    assert old.encode("cp1252") in content
+    path.write_bytes(content.replace(old.encode("cp1252"), new.encode("cp1252"), 1))
+
+
+def assert_told(name: str, said: str, left: int, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be used is left out, named with its file and line, counted, and an error where one asks for that."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        corpus = load_corpus(name)
+    assert any(said in problem for problem in corpus.problems), corpus.problems
+    assert len(corpus) == left
+    assert f"{len(corpus.problems)} lines or files cannot be used" in caplog.text
+    with pytest.raises(InputError, match="cannot be used") as error:
+        load_corpus(name, strict=True)
+    assert said in str(error.value)
 
 
 def write_tone(path: Path, name: str = "") -> None:

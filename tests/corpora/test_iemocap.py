@@ -1,9 +1,7 @@
 """IEMOCAP in its true layout, small: real (tiny) sound, the odd lines and files that the distribution has."""
 
-import logging
-
 import pytest
-from layouts import write_iemocap, write_iemocap_dialogue, write_tone
+from layouts import assert_told, edit, write_iemocap, write_iemocap_dialogue, write_tone
 from torchaudio.datasets import IEMOCAP
 
 from turbo_kit import InputError, load_corpus
@@ -30,12 +28,6 @@ def folder(tmp_path):
             "Ses01F_impro01_F000 :Neutral; ()"
         )
     return root
-
-
-def edit(path, old, new):
-    content = path.read_bytes()
-    assert old.encode("cp1252") in content
-    path.write_bytes(content.replace(old.encode("cp1252"), new.encode("cp1252"), 1))
 
 
 def test_four_classes_merge_happy_and_excited_and_leave_other_labels_out(folder):
@@ -129,13 +121,7 @@ TURN = "\tSes03F_impro01_F000\tneu\t[2.5000, 3.0000, 3.5000]"
 )
 def test_what_cannot_be_used_is_told_with_file_and_line_and_left_out(folder, caplog, spoil, left_out, said):
     spoil(folder / "Session3")
-    with caplog.at_level(logging.WARNING):
-        corpus = load_corpus(f"iemocap:{folder}")
-    assert len(corpus) == 35 - left_out
-    assert any(said in problem and str(folder) in problem for problem in corpus.problems), corpus.problems
-    assert f"{len(corpus.problems)} lines or files cannot be used" in caplog.text
-    with pytest.raises(InputError, match="cannot be used"):
-        load_corpus(f"iemocap:{folder}", strict=True)
+    assert_told(f"iemocap:{folder}", said, 35 - left_out, caplog)
 
 
 def test_what_is_as_distributed_has_no_problem(folder):
