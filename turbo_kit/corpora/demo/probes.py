@@ -1,20 +1,22 @@
-"""Frozen-feature probes of demo-emotion: how much do sound, words and both tell about the label, before any training?
+"""Frozen-feature probes of the embedded corpora: how much do sound, words and both tell of the label before training?
 
-    python probes.py --audio WHISPER_FOLDER --text MINILM_FOLDER [--manifest emotion/manifest.jsonl] [--out probes.json]
+    python probes.py emotion --audio WHISPER_FOLDER --text MINILM_FOLDER [--manifest MANIFEST] [--out probes.json]
 
 Every layer of the two encoders is mean-pooled over the clip (Whisper at the clip's own length, not padded to 30 s) and
 given to a logistic regression. Four folds: test on group i, choose the regularisation on group i + 1, train on the
-other two, so that speakers and sentences of the test were never seen. The corpus was frozen on these numbers.
+other two, so that speakers and sentences of the test were never seen. Each corpus was frozen on these numbers
+(demo-directed: on those of a pilot that was drawn with another seed).
 """
 
 import argparse
+import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generate_emotion import LABELS, POOL_CHANCES, POOLS, RATE, draw_design
+from kokoro import RATE
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)  # values of C
 
@@ -51,17 +53,17 @@ def probe(
     return {"UA": float(np.mean(scores)), "sd": float(np.std(scores, ddof=1)), "folds": scores, "C": chosen}
 
 
-def upper_reference() -> float:
+def upper_reference(design: Any) -> float:
     """UA of a reader who knows the pool of every sentence and the chances of the design, and nothing of the sound."""
-    chances = np.array([POOL_CHANCES[label] for label in LABELS])  # (classes, pools)
-    return float(chances.max(axis=0).sum() / len(LABELS))
+    chances = np.array([design.POOL_CHANCES[label] for label in design.LABELS])  # (classes, pools)
+    return float(chances.max(axis=0).sum() / len(design.LABELS))
 
 
-def design_features(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What the design drew for the clips: prosody numbers (clips, 6) and pool of the sentence (clips, 3), one-hot."""
-    design = {clip.id: clip for clip in draw_design()}
-    prosody = np.array([design[i].prosody for i in ids])
-    pools = np.array([[design[i].template[3:6] == pool[:3] for pool in POOLS] for i in ids], float)
+def design_features(design: Any, ids: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the design drew for the clips: prosody numbers (clips, P) and pool of the sentence (clips, 3), one-hot."""
+    clips = {clip.id: clip for clip in design.draw_design(seed)}
+    prosody = np.array([clips[i].prosody for i in ids])
+    pools = np.array([[clips[i].template[3:6] == pool[:3] for pool in design.POOLS] for i in ids], float)
     return prosody, pools
 
 
@@ -118,27 +120,31 @@ def text_features(folder: Path, texts: Sequence[str]) -> list[np.ndarray]:
 def main() -> None:
     """Prints the table of the datasheet."""
     here = Path(__file__).parent
-    parser = argparse.ArgumentParser(description="Probe demo-emotion with frozen encoders.")
+    parser = argparse.ArgumentParser(description="Probe an embedded corpus with frozen encoders.")
+    parser.add_argument("corpus", choices=["emotion", "directed"])
     parser.add_argument("--audio", type=Path, required=True, help="folder of a Whisper model (transformers)")
     parser.add_argument("--text", type=Path, required=True, help="folder of a BERT-like model (transformers)")
-    parser.add_argument("--manifest", type=Path, default=here / "emotion/manifest.jsonl")
+    parser.add_argument("--manifest", type=Path, help="of a pilot; without it that of the corpus")
+    parser.add_argument("--seed", type=int, help="seed of a pilot's design")
     parser.add_argument("--out", type=Path, help="where to keep the numbers as JSON")
     args = parser.parse_args()
 
-    rows = [json.loads(line) for line in args.manifest.read_text("utf-8").splitlines()]
+    design = importlib.import_module(f"generate_{args.corpus}")
+    manifest = args.manifest or here / args.corpus / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
     labels, groups = [row["label"] for row in rows], [row["group"] for row in rows]
-    audio = audio_features(args.audio, [args.manifest.parent / row["path"] for row in rows])
+    audio = audio_features(args.audio, [manifest.parent / row["path"] for row in rows])
     text = text_features(args.text, [row["text"] for row in rows])
     table = {f"audio, layer {i}": probe(x, labels, groups) for i, x in enumerate(audio)}
     table |= {f"text, layer {i}": probe(x, labels, groups) for i, x in enumerate(text)}
     table["both (audio layer 1, text last)"] = probe(np.hstack([audio[1], text[-1]]), labels, groups)
-    prosody, pools = design_features([row["id"] for row in rows])
+    prosody, pools = design_features(design, [row["id"] for row in rows], args.seed or design.SEED)
     table["audio, from the drawn prosody"] = probe(prosody, labels, groups)
     table["text, from the drawn pool"] = probe(pools, labels, groups)
     table["both, from prosody and pool"] = probe(np.hstack([prosody, pools]), labels, groups)
     for name, result in table.items():
         print(f"{name:32} UA {result['UA']:.3f} +- {result['sd']:.3f}  folds {np.round(result['folds'], 3)}")
-    print(f"{'text, best possible':32} UA {upper_reference():.3f}")
+    print(f"{'text, best possible':32} UA {upper_reference(design):.3f}")
     if args.out:
         args.out.write_text(json.dumps(table, indent=1), "utf-8")
 
