@@ -145,11 +145,12 @@ def iemocap_dialogues(session: int, count: int) -> list[str]:
 
 def write_iemocap_dialogue(session: Path, name: str, spoken: Sequence[tuple[str, str, str]]) -> None:
     """The labels and the transcript of a dialogue, from (turn, label, words); its sound lies there already."""
-    ratings, words = [HEADER], ["M: (breathing)\n"]
-    for number, (turn, label, text) in enumerate(spoken):
-        start, end = 2.0 * number, 2.0 * number + 1.5
+    ratings, words, start = [HEADER], ["M: (breathing)\n"], 0.0
+    for turn, label, text in spoken:
+        end = start + soundfile.info(_iemocap_wav(session, turn)).duration
         ratings.append(f"[{start:.4f} - {end:.4f}]\t{turn}\t{label}\t[2.5000, 3.0000, 3.5000]\n{RATERS}")
         words.append(f"{turn} [{start:08.4f}-{end:08.4f}]: {text}\n")
+        start = end + 0.5
     words.append(f"{name}_MXX0 [999.0000-999.5000]: Mm.\n")  # a sound that is transcribed and not rated
     for folder, content in (("EmoEvaluation", ratings), ("transcriptions", words)):
         file = session / "dialog" / folder / f"{name}.txt"

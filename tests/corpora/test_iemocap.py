@@ -63,7 +63,7 @@ def test_a_turn_is_read_whole_and_windows_1252_text_as_it_is_meant(folder):
     turns = {u.id: u for u in load_corpus(f"iemocap:{folder}").utterances}
     turn = turns["Ses02M_script01_1b_F000"]
     assert (turn.text, turn.label, turn.speaker, turn.group) == ("Cliché, no?", "angry", "Session2-F", "Session2")
-    assert turn.seconds == 1.5
+    assert turn.seconds == 0.05
     assert turn.extra == {"emotion": "ang", "valence": 2.5, "arousal": 3.0, "dominance": 3.5, "part": "scripted"}
     assert turns["Ses02M_script01_1b_M000"].text == "It’s over…"
     assert turns["Ses01F_impro01_F001"].extra["emotion"] == "exc"
@@ -97,7 +97,7 @@ TURN = "\tSes03F_impro01_F000\tneu\t[2.5000, 3.0000, 3.5000]"
     ("spoil", "left_out", "said"),
     [
         (lambda s: edit(s / RATINGS, TURN, TURN.replace("3.0000", "3,0")), 1, f"{RATINGS}, line 3: not [START - END]"),
-        (lambda s: edit(s / RATINGS, "[0.0000 - 1.5000]", "0.0000 - 1.5000]"), 1, f"{RATINGS}, line 3: not [START"),
+        (lambda s: edit(s / RATINGS, "[0.0000 - 0.0500]", "0.0000 - 0.0500]"), 1, f"{RATINGS}, line 3: not [START"),
         (lambda s: edit(s / RATINGS, "\tneu\t", "\tnue\t"), 1, f"{RATINGS}, line 3: label 'nue' is none of IEMOCAP's"),
         (
             lambda s: edit(s / RATINGS, "_M000\t", "_F000\t"),

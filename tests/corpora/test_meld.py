@@ -100,11 +100,13 @@ def test_a_list_that_cannot_be_read_leaves_the_others(folder, caplog):
     assert_told(f"meld:{folder}", "no dev_sent_emo.csv", 14, caplog)
 
 
-def test_a_row_over_several_lines_is_one_row_and_lines_are_counted_on(folder, caplog):
-    edit(folder / TRAIN, "Oh my God!", "Oh my\nGod!")
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_row_over_several_lines_is_one_row_and_lines_are_counted_on(folder, caplog, end):
+    edit(folder / TRAIN, "Oh my God!", f"Oh my{end}God!")
     edit(folder / TRAIN, "neutral,neutral,0,2", "neutrall,neutral,0,2")
     assert_told(f"meld:{folder}", f"{TRAIN}, line 5: emotion 'neutrall'", 20, caplog)
-    assert load_corpus(f"meld:{folder}").utterances[1].text == "Oh my\nGod!"
+    corpus = load_corpus(f"meld:{folder}")
+    assert (corpus.utterances[1].text, len(corpus.problems)) == ("Oh my\nGod!", 1)
 
 
 def test_the_clip_that_is_known_to_be_broken_is_told_as_such(folder, caplog):
