@@ -28,6 +28,19 @@ def decode(utterance: Utterance, max_seconds: float = math.inf) -> NDArray[np.fl
     Raises:
         InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
     """
+    samples, rate = read_audio(utterance, max_seconds)
+    return _resample(samples.mean(axis=1), rate)
+
+
+def read_audio(utterance: Utterance, max_seconds: float = math.inf) -> tuple[NDArray[np.float32], int]:
+    """Reads a clip as it is stored, cut after `max_seconds`.
+
+    Returns:
+        (samples, channels) in [-1, 1], as the file says; samples in a second.
+
+    Raises:
+        InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
+    """
     import soundfile
 
     where = f"{utterance.path} (utterance {utterance.id!r})"
@@ -43,7 +56,7 @@ def decode(utterance: Utterance, max_seconds: float = math.inf) -> NDArray[np.fl
         raise InputError(f"{where}: the clip has 0 samples. Leave the row out, or replace the file.")
     if not np.isfinite(samples).all():
         raise InputError(f"{where}: the clip holds NaN or infinite samples. Leave the row out, or replace the file.")
-    return _resample(samples.mean(axis=1), rate)
+    return samples, rate
 
 
 def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

@@ -51,6 +51,8 @@ class Corpus:
     """What the lists that a corpus is distributed with have in common, such as `speaker`; no other leak is let pass."""
     problems: tuple[str, ...] = ()
     """Lines and files that cannot be used and were left out, each with file, line and reason."""
+    published: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Numbers of clips that the corpus' authors published, by class, split, group or speaker."""
 
     def __post_init__(self) -> None:
         if not self.utterances:
