@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from turbo_kit.batches import SAMPLE_RATE
 from turbo_kit.config import InputError
-from turbo_kit.encoders.base import Backbone
+from turbo_kit.encoders.backbone import Backbone
 
 
 class AudioBackbone(Backbone):

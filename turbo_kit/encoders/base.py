@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from turbo_kit.config import InputError
+from turbo_kit.encoders.backbone import Backbone
 from turbo_kit.encoders.light_head import LayerMix, LightHead
 from turbo_kit.encoders.pooling import AttentivePooling
 
@@ -41,62 +40,6 @@ class Encoded(NamedTuple):
     sequence: Tensor
     mask: Tensor
     pooled: Tensor
-
-
-class Backbone(nn.Module, ABC):
-    """One family of pretrained encoders, cut into the steps that trunk, stem and head are made of."""
-
-    modality: ClassVar[str]
-    dropout_names: ClassVar[tuple[str, ...]]  # the config entries that hold the hidden and attention dropout
-    other_dropout_names: ClassVar[tuple[str, ...]] = ()  # left at the family's value, unless dropout is 0
-
-    model: Any
-    layers: nn.ModuleList
-    embedding_dropout: nn.Dropout
-    embedding_draws: bool = False  # True where `embed` itself contains an active dropout
-    settings: Mapping[str, Any] = MappingProxyType({})  # config.json as it stands in the model's folder
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """The number of features of every hidden state."""
-
-    @property
-    def frames_per_second(self) -> float | None:
-        """How many positions a second of sound becomes; None for text."""
-        return None
-
-    @abstractmethod
-    def processing(self) -> str:
-        """All that decides how an utterance becomes numbers, as text for the fingerprint."""
-
-    @abstractmethod
-    def front(self, item: Any) -> Tensor:
-        """The part that is never trained, for one utterance alone: features (T, F), or token ids (T,)."""
-
-    @abstractmethod
-    def embed(self, front: Tensor, mask: Tensor) -> Tensor:
-        """The state before layer 0 and before `embedding_dropout`: (B, T, D) from (B, T, F) or (B, T)."""
-
-    @abstractmethod
-    def embedding_modules(self) -> list[nn.Module]:
-        """The modules that `embed` and `context` use besides the layers."""
-
-    @abstractmethod
-    def context(self, x: Tensor, mask: Tensor) -> Any:
-        """What all layers share for one batch: the attention mask and relative positions."""
-
-    @abstractmethod
-    def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        """Layer `index` applied to (B, T, D)."""
-
-    def layer_modules(self, index: int) -> list[nn.Module]:
-        """All that belongs to layer `index` and is trained with it."""
-        return [self.layers[index]]
-
-    def final_norm(self) -> nn.Module | None:
-        """The norm after the last layer, where the family has one."""
-        return None
 
 
 class Encoder(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from turbo_kit.config import InputError
-from turbo_kit.encoders.base import Backbone
+from turbo_kit.encoders.backbone import Backbone
 
 logger = logging.getLogger(__name__)
 

@@ -82,7 +82,7 @@ def layer_views(
     Returns:
         (passes, B, D) by step, in the order in which they run: "first dropout" (of a light head, or of embeddings that
         are trained), "layer 1", "layer 2", ... and "norm", which is what the classifier reads where there is a final
-        norm. In a step that the passes share (the stem) they are equal.
+        norm and the model pools by the mean. In a step that the passes share (the stem) they are equal.
 
     Raises:
         InputError: as for `encoder_views`.
