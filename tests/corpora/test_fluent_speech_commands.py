@@ -63,7 +63,8 @@ ROW = ",2BqVo8,Turn on the lights,activate,lights,none"
         (ROW, ROW.replace(",activate", ",actvate"), f"{TRAIN}, line 2: action 'actvate': none of"),
         (ROW, ROW.replace("Turn on the lights", ""), f"{TRAIN}, line 2: no transcription"),
         (ROW, ROW.replace("2BqVo8", ""), f"{TRAIN}, line 2: no speakerId"),
-        (ROW, ROW.replace("2BqVo8", "5o9BvR"), f"{TRAIN}, line 2: speaker '5o9BvR', and the path is of '2BqVo8'"),
+        (ROW, ROW.replace("2BqVo8", "5o9BvR"), "is not wavs/speakers/5o9BvR/FILE.wav"),
+        ("0,wavs/speakers/", "0,/wavs/speakers/", f"{TRAIN}, line 2: path '/wavs/speakers/2BqVo8/"),
         ("0,wavs/speakers/2BqVo8/", "0,wavs/speakers/2BqVo8/x", f"{TRAIN}, line 2: there is no "),
     ],
 )

@@ -83,6 +83,10 @@ ROW = '2,"Oh my God!",Joey,surprise,positive,0,1,8,21,"00:16:01,059","00:16:02,7
             lambda f: edit(f / TRAIN, ROW, ROW.replace("0,1,8", "0,0,8")),
             f"{TRAIN}, line 3: id 'train-dia0_utt0' stands in",
         ),
+        (
+            lambda f: edit(f / TRAIN, ROW, ROW.replace("0,1,8", "0,one,8")),
+            f"{TRAIN}, line 3: dialogue '0', utterance 'one'",
+        ),
         (lambda f: (f / CLIPS / "dia0_utt1.wav").unlink(), f"{TRAIN}, line 3: there is no "),
         (lambda f: (f / CLIPS / "dia0_utt1.wav").write_bytes(b"RIFF"), f"{CLIPS}/dia0_utt1.wav holds no sound"),
     ],

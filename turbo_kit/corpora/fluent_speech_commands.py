@@ -7,7 +7,7 @@ used: it takes rows by their position, so that a row with a field too few stops 
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora.files import Report, beside_published, read_rows, some_left, sound_fault, without_repeats
@@ -85,8 +85,8 @@ def _utterances(root: Path, name: str, labels: str, report: Report) -> Iterator[
             fault = f"{', '.join(wrong)}: none of the corpus's"
         elif not speaker or not text:
             fault = f"no {'transcription' if speaker else 'speakerId'}"
-        elif sound.parent.name != speaker:
-            fault = f"speaker {speaker!r}, and the path is of {sound.parent.name!r}"
+        elif PurePosixPath(row["path"]).parts[:-1] != ("wavs", "speakers", speaker):
+            fault = f"path {row['path']!r} is not wavs/speakers/{speaker}/FILE.wav"
         else:
             fault = sound_fault(sound)
         if fault:

@@ -104,7 +104,9 @@ def _utterances(name: str, table: Path, clips: Path, labels: str, report: Report
         key = f"{name}-{stem}"
         emotion, sentiment = row["Emotion"].strip().lower(), row["Sentiment"].strip().lower()
         text, speaker = row["Utterance"].strip(), row["Speaker"].strip()
-        if emotion not in EMOTIONS or sentiment not in SENTIMENTS:
+        if not row["Dialogue_ID"].isdigit() or not row["Utterance_ID"].isdigit():
+            fault = f"dialogue {row['Dialogue_ID']!r}, utterance {row['Utterance_ID']!r}: not both are numbers"
+        elif emotion not in EMOTIONS or sentiment not in SENTIMENTS:
             fault = f"emotion {emotion!r}, sentiment {sentiment!r}: not both are MELD's"
         elif not text or not speaker:
             fault = f"{stem} has no {'speaker' if text else 'words'}"
