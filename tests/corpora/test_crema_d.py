@@ -51,7 +51,7 @@ def test_folds_keep_speakers_apart_and_sentences_too_where_asked(folder):
             1,
         ),
         (lambda f: write_tone(f / "AudioWAV/1001_DFA_ANG_X.wav"), "id '1001_DFA_ANG_XX' stands in", 0),
-        (lambda f: write_tone(f / "AudioWAV/1076_MTI_SAD_XX.wav"), "1076_MTI_SAD_XX.wav: holds no speech", 0),
+        (lambda f: write_tone(f / "AudioWAV/1076_MTI_SAD_XX.wav"), "1076_MTI_SAD_XX.wav holds no speech", 0),
         (lambda f: edit(f / "VideoDemographics.csv", "1002,22", "1002,?"), "VideoDemographics.csv, line 3: age '?'", 0),
         (
             lambda f: edit(f / "VideoDemographics.csv", '22,"Female",', "22,"),

@@ -51,6 +51,7 @@ DOWNLOAD = (
     "  GIT_LFS_SKIP_SMUDGE=1 git clone https://github.com/CheyneyComputerScience/CREMA-D\n"
     '  cd CREMA-D && git lfs pull --include "AudioWAV/*"'
 )
+"""Where it is had, and under which licence."""
 
 # 1001_DFA_ANG_XX.wav: actor, sentence, emotion, level
 _NAME = re.compile(r"(?P<actor>\d{4})_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<level>[A-Z]{1,2})")
@@ -98,9 +99,9 @@ def _utterances(
         ):
             report(f"{sound}: not named ACTOR_SENTENCE_EMOTION_LEVEL.wav with CREMA-D's codes")
             continue
-        fault = "holds no speech, as is known of it" if sound.stem in SILENT else sound_fault(sound)
+        fault = f"{sound} holds no speech, as is known of it" if sound.stem in SILENT else sound_fault(sound)
         if fault:
-            report(f"{sound}: {fault}")
+            report(fault)
             continue
         speaker, sentence = name["actor"], SENTENCES[name["sentence"]]
         yield (

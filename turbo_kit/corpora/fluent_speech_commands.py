@@ -32,10 +32,11 @@ SLOTS = {
 
 DOWNLOAD = (
     "Fluent Speech Commands may be downloaded freely for academic use, under the Fluent Speech Commands Public License "
-    "(a PDF in it). Its page is "
-    "https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/:\n"
+    "(a PDF in it), from its page "
+    "https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/ or by\n"
     "  curl -L http://fluent.ai:2052/jf8398hf30f0381738rucj3828chfdnchs.tar.gz | tar xz"
 )
+"""Where it is had, and under which licence."""
 
 
 def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:

@@ -28,6 +28,7 @@ DOWNLOAD = (
     "  curl -LO https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip\n"
     "  unzip Audio_Speech_Actors_01-24.zip -d RAVDESS"
 )
+"""Where it is had, and under which licence."""
 
 # 03-01-06-01-02-01-12.wav: modality, channel, emotion, intensity, statement, repetition, actor
 _NAME = re.compile(r"\d\d-(?P<channel>0[12])-(?P<key>0[1-8]-0[12]-0[12]-0[12])-(?P<actor>[0-2]\d)")
@@ -79,7 +80,7 @@ def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator
             report(f"{sound}: not named 03-01-EMOTION-INTENSITY-STATEMENT-REPETITION-{actor}.wav with RAVDESS's codes")
     for sound in expected.values():
         if fault := sound_fault(sound):
-            report(f"{sound}: {fault}")
+            report(fault)
             continue
         emotion, intensity, statement, repetition = (int(code) for code in sound.stem.split("-")[2:6])
         label = EMOTIONS[emotion - 1]
