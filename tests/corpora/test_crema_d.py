@@ -18,6 +18,7 @@ def test_what_a_file_name_says_is_read(folder):
     clip = {u.id: u for u in corpus.utterances}["1004_IEO_FEA_HI"]
     assert (clip.label, clip.speaker, clip.text) == ("fear", "1004", "It's eleven o'clock.")
     assert clip.extra == {"level": "high", "age": 24.0, "sex": "female"}
+    assert sum(corpus.published.values()) == 7442
     assert "angry 18 of 1,271" in corpus.about and "transcript cannot carry the label" in corpus.about
 
 

@@ -40,6 +40,7 @@ def test_four_classes_merge_happy_and_excited_and_leave_other_labels_out(folder)
         "sad": 5,
         "angry": 10,
     }
+    assert sum(corpus.published.values()) == 5531 and corpus.published["happy"] == 1636
     assert "neu 10 of 1,708" in corpus.about and "exc 5 of 1,041" in corpus.about
     assert check_audio(corpus.utterances) == pytest.approx(35 * 0.05)
     assert "not used: fru 5, sur 5, xxx 5" in corpus.about
@@ -57,6 +58,7 @@ def test_four_classes_merge_happy_and_excited_and_leave_other_labels_out(folder)
 def test_other_classes_and_parts(folder, options, classes, clips):
     corpus = load_corpus(f"iemocap:{folder}?{options}")
     assert (corpus.classes, len(corpus)) == (classes, clips)
+    assert set(corpus.published) == (set() if "part" in options else set(classes))
 
 
 def test_a_turn_is_read_whole_and_windows_1252_text_as_it_is_meant(folder):

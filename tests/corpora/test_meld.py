@@ -21,6 +21,9 @@ def folder(tmp_path):
 def test_official_lists_share_speakers_as_the_corpus_says(folder):
     corpus = load_corpus(f"meld:{folder}", strict=True)
     assert corpus.classes == ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
+    assert sum(corpus.published[name] for name in corpus.classes) == sum(
+        corpus.published[name] for name in ("train", "dev", "test")
+    )
     assert "train 7 of 9,989" in corpus.about and "fear 3 of 358" in corpus.about
     fold = corpus.fold(0)
     assert [[u.id.split("-")[0] for u in part.utterances] for part in (fold.train, fold.dev, fold.test)] == [

@@ -1,6 +1,7 @@
 """RAVDESS in its true layout: all 24 actors, since what is missing is told."""
 
 import shutil
+from collections import Counter
 
 import pytest
 from layouts import assert_told, write_ravdess, write_tone
@@ -21,6 +22,9 @@ def folder(whole, tmp_path):
 def test_what_a_file_name_says_is_read(whole):
     corpus = load_corpus(f"ravdess:{whole}", strict=True)
     assert len(corpus) == 1440
+    for kind in ("label", "speaker"):  # this folder is whole
+        found = Counter(getattr(u, kind) for u in corpus.utterances)
+        assert all(corpus.published[name] == count for name, count in found.items())
     assert "neutral 96 of 96, calm 192 of 192" in corpus.about and "transcript cannot carry the label" in corpus.about
     clip = {u.id: u for u in corpus.utterances}["03-01-06-01-02-01-12"]
     assert (clip.label, clip.speaker, clip.text) == ("fearful", "12", "Dogs are sitting by the door.")
@@ -30,7 +34,7 @@ def test_what_a_file_name_says_is_read(whole):
 def test_seven_classes_count_calm_as_neutral(whole):
     corpus = load_corpus(f"ravdess:{whole}?classes=7")
     labels = [u.label for u in corpus.utterances]
-    assert len(corpus.classes) == 7 and labels.count("neutral") == 288
+    assert len(corpus.classes) == 7 and labels.count("neutral") == corpus.published["neutral"] == 288
     assert [u.extra["emotion"] for u in corpus.utterances].count("calm") == 192
 
 

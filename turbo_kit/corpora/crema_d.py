@@ -83,7 +83,8 @@ def load_crema_d(folder: Path) -> Corpus:
         "transcript cannot carry the label, and audio and text have nothing to agree on but the sentence. Folds keep "
         "speakers apart; the protocol speaker-text keeps the sentences apart as well."
     )
-    return Corpus("crema-d", utterances, tuple(EMOTIONS.values()), about, problems=tuple(problems))
+    classes = tuple(EMOTIONS.values())
+    return Corpus("crema-d", utterances, classes, about, problems=tuple(problems), published=PUBLISHED)
 
 
 def _utterances(

@@ -69,7 +69,8 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
         f"kept apart by the official lists and sentences are not: the same {sentences} are said again and again, and a "
         "sentence names its intent, so text alone may know it by heart. The protocol speaker-text keeps them apart."
     )
-    return Corpus("fluent-speech-commands", utterances, classes, about, problems=tuple(problems))
+    name = "fluent-speech-commands"
+    return Corpus(name, utterances, classes, about, problems=tuple(problems), published=PUBLISHED)
 
 
 def _table(root: Path, name: str) -> Path:

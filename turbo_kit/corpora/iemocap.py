@@ -84,6 +84,7 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
         tuple(dict.fromkeys(names.values())),
         _about(Counter(str(turn.extra["emotion"]) for turn in turns), unused, names, part),
         problems=tuple(problems),
+        published=_published(names) if part == "all" else {},
     )
 
 
@@ -166,6 +167,14 @@ def _words(transcript: Path, report: Report) -> dict[str, str]:
         elif found:
             words[found["id"]] = found["text"].strip()
     return words
+
+
+def _published(names: dict[str, str]) -> dict[str, int]:
+    """Published turns of each class."""
+    counts: Counter[str] = Counter()
+    for label, name in names.items():
+        counts[name] += PUBLISHED[label]
+    return dict(counts)
 
 
 def _about(found: Counter[str], unused: Counter[str], names: dict[str, str], part: str) -> str:

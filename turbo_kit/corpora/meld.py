@@ -84,8 +84,15 @@ def load_meld(folder: Path, labels: str = "emotion") -> Corpus:
         for found in _utterances(name, table, clips[name] or table.parent / LISTS[name], labels, problems.append)
     )
     utterances = some_left(list(without_repeats(read, problems.append)), folder, problems)
-    about = _about(utterances)
-    return Corpus("meld", utterances, CLASSES[labels], about, shared=("speaker",), problems=tuple(problems))
+    return Corpus(
+        "meld",
+        utterances,
+        CLASSES[labels],
+        _about(utterances),
+        shared=("speaker",),
+        problems=tuple(problems),
+        published=PUBLISHED | (PUBLISHED_EMOTIONS if labels == "emotion" else {}),
+    )
 
 
 def extract_command(folder: Path) -> str:

@@ -63,7 +63,11 @@ def load_ravdess(folder: Path, classes: str = "8") -> Corpus:
         "speakers apart; two sentences are too few to keep them apart as well."
     )
     names = tuple(dict.fromkeys(merged.get(emotion, emotion) for emotion in EMOTIONS))
-    return Corpus("ravdess", utterances, names, about, problems=tuple(problems))
+    published = {f"{actor:02d}": 60 for actor in ACTORS}
+    for emotion, count in PUBLISHED.items():
+        name = merged.get(emotion, emotion)
+        published[name] = published.get(name, 0) + count
+    return Corpus("ravdess", utterances, names, about, problems=tuple(problems), published=published)
 
 
 def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator[Utterance]:
