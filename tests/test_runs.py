@@ -6,8 +6,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import turbo_kit.encoders.build
-from turbo_kit import InputError, Run
-from turbo_kit.runs import _trunk_fingerprint, finished_runs, planned_run, runs_in, write_atomically, write_json
+from turbo_kit import InputError, Run, TurboModel
+from turbo_kit.runs import (
+    _trunk_fingerprint,
+    _trunks,
+    finished_runs,
+    planned_run,
+    runs_in,
+    write_atomically,
+    write_json,
+)
 
 
 def test_whatever_would_change_the_result_changes_the_folder(quick, tones_corpus, tmp_path):
@@ -37,6 +45,12 @@ def test_other_weights_under_the_same_name_change_the_folder(quick, tones_corpus
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
     _trunk_fingerprint.cache_clear()  # as another process would find it
     assert planned_run(config, fold.train, fold.dev, tmp_path) != before
+
+
+@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True}, {"trainable_layers": 2, "view_depth": 1}])
+def test_a_run_is_named_by_the_trunks_that_it_reads(quick, knobs):
+    config = quick(**knobs)
+    assert _trunks(config) == TurboModel.from_config(config, ["one", "other"]).fingerprints
 
 
 def test_a_change_of_the_source_changes_the_folder(quick, tones_corpus, tmp_path, monkeypatch):

@@ -12,11 +12,13 @@ import nbformat
 import pandas as pd
 import pytest
 
-from turbo_kit import InputError
+from turbo_kit import InputError, TurboModel, load_fold
 from turbo_kit.ablation import execute as execute_module
 from turbo_kit.ablation.execute import execute
 from turbo_kit.ablation.grid import search_configs
 from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, estimate, plan, settings_of
+from turbo_kit.encoders import Encoder
+from turbo_kit.evaluation import clip_features
 from turbo_kit.runs import finished_runs, runs_in
 
 
@@ -37,6 +39,16 @@ def notebook_of(tmp_path, monkeypatch):
 def results(folder):
     """What each finished run predicts, by the name of its folder."""
     return {run.folder.name: pd.read_parquet(run.folder / "predictions.parquet") for run in finished_runs(folder)}
+
+
+@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True}, {"trainable_layers": 1}])
+def test_a_run_finds_its_features_computed(quick, tmp_path, monkeypatch, knobs):
+    monkeypatch.setenv("TURBO_KIT_CACHE", str(tmp_path))
+    config = quick(**knobs)
+    execute_module._compute_features([config])
+    monkeypatch.setattr(Encoder, "trunk", None)
+    for clips in vars(load_fold(config)).values():
+        clip_features(TurboModel.from_config(config, clips.classes), clips)
 
 
 def assert_same(one, other):

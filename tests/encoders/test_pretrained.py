@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_models import clip, reference
+from tiny_models import clip, hidden_states, reference
 
 from turbo_kit.encoders import build_encoder
 
@@ -58,6 +58,17 @@ def test_a_real_model_computes_what_transformers_computes(real_models, kind, tra
     encoder = build_encoder(str(folder), kind, trainable_layers=trainable_layers, dropout=0.0)
     for item in UTTERANCES[kind]:
         torch.testing.assert_close(states(encoder, item), reference(folder, item), atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["audio", "text"])
+def test_every_hidden_state_of_a_real_model_is_that_of_transformers(real_models, kind):
+    folder = real_models / SOURCES[kind]
+    encoder = build_encoder(str(folder), kind, layer_mix=True)
+    for item in UTTERANCES[kind]:
+        expected = hidden_states(folder, item).transpose(0, 1)
+        if kind == "audio":
+            expected = torch.stack([part.mean(0) for part in expected.split(8)])
+        torch.testing.assert_close(encoder.trunk([item]).sequence[0], expected, atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("trainable_layers", [0, 1, -1])
