@@ -11,6 +11,7 @@ from turbo_kit.corpora.crema_d import load_crema_d
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
 from turbo_kit.corpora.folds import Fold
+from turbo_kit.corpora.huggingface import load_huggingface
 from turbo_kit.corpora.iemocap import load_iemocap
 from turbo_kit.corpora.manifest import load_manifest
 from turbo_kit.corpora.meld import load_meld
@@ -38,6 +39,7 @@ EMBEDDED: dict[str, Callable[[], Corpus]] = {"demo-emotion": load_demo_emotion}
 
 FROM_FILES: dict[str, Callable[..., Corpus]] = {
     "manifest": load_manifest,
+    "huggingface": load_huggingface,
     "iemocap": load_iemocap,
     "meld": load_meld,
     "crema-d": load_crema_d,
