@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from turbo_kit import InputError, RunConfig, Utterance, evaluate, train
+from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.model import TurboModel
 from turbo_kit.training import (
@@ -252,15 +253,64 @@ def test_a_clip_that_breaks_leaves_no_run(quick, fold, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_of_two_classes_the_development_eer_chooses_the_epoch(quick, fold, tmp_path):
+@pytest.fixture
+def two_classes(fold):
+    """The fold without its third class: of low and high, high is the positive one."""
+
     def two(part):
         clips = [u for u in part.utterances if u.label != "middle"]
         return replace(part, utterances=tuple(clips), classes=("low", "high"))
 
-    run = train(quick(epochs=4, patience=0), two(fold.train), two(fold.dev), tmp_path)
-    scores = evaluate(run, two(fold.test))
+    return Fold(two(fold.train), two(fold.dev), two(fold.test))
+
+
+def test_of_two_classes_the_development_eer_chooses_the_epoch(quick, two_classes, tmp_path):
+    run = train(quick(epochs=4, patience=0), two_classes.train, two_classes.dev, tmp_path)
+    scores = evaluate(run, two_classes.test)
     assert {"EER", "ROC_AUC"} <= set(scores)
     assert run.result["metrics"]["dev"]["EER"] == pytest.approx(run.history["dev_EER"].min())
+
+
+def test_of_two_classes_development_chooses_the_threshold_and_test_never(quick, two_classes, tmp_path):
+    config = quick(epochs=1, false_accept_rate=0.3, modality_dropout=0.3)
+    wrong = two_classes.test.subset(
+        replace(u, label="low" if u.label == "high" else "high") for u in two_classes.test.utterances
+    )
+    found = {}
+    for name, test in (("right", two_classes.test), ("wrong", wrong)):
+        run = train(config, two_classes.train, two_classes.dev, tmp_path / name)
+        evaluate(run, test)
+        found[name] = run
+    for run in found.values():
+        dev = run.predictions("dev")
+        threshold = run.result["metrics"]["dev"]["threshold"]
+        assert threshold == lowest_threshold(dev["label"] == "high", dev["p_high"], 0.3)
+        for split in ("test", "test without audio", "test without text"):
+            table, told = run.predictions(split), run.result["metrics"][split]["at_threshold"]
+            accepted, positive = table["p_high"] >= threshold, table["label"] == "high"
+            assert (told["threshold"], told["target"]) == (threshold, 0.3)
+            assert told["false_accept_rate"] == accepted[~positive].mean()
+            assert told["false_reject_rate"] == 1 - accepted[positive].mean()
+            assert told["accuracy"] == pytest.approx((accepted == positive).mean())
+    right, wrong = (run.result["metrics"]["test"]["at_threshold"] for run in found.values())
+    assert right["threshold"] == wrong["threshold"]
+    assert wrong["accuracy"] == pytest.approx(1 - right["accuracy"])
+    card = (found["right"].folder / "checkpoint" / "README.md").read_text()
+    assert f"accept a clip as **high** where that column is\nat least {right['threshold']:.6g}" in card
+    assert f"| test false accept rate at the threshold | {right['false_accept_rate']:.3f} |" in card
+
+
+def lowest_threshold(positive, score, share):
+    """The lowest score that accepts no more than this share of the negative clips, and none where there is none."""
+    fitting = [value for value in sorted(score) if (score[~positive] >= value).mean() <= share]
+    return fitting[0] if fitting else np.nextafter(score.max(), np.inf)
+
+
+def test_of_more_classes_there_is_no_threshold(quick, fold, tmp_path):
+    run = train(quick(epochs=1), fold.train, fold.dev, tmp_path)
+    assert "at_threshold" not in evaluate(run, fold.test)
+    assert "threshold" not in run.result["metrics"]["dev"]
+    assert "false accepts" not in (run.folder / "checkpoint" / "README.md").read_text()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

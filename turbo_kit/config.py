@@ -131,6 +131,9 @@ class RunConfig:
     """Weigh classes in the cross-entropy by how rare they are."""
     label_fraction: float = 1.0
     """Share of the training labels that the classifier sees; all clips stay in the contrastive terms."""
+    false_accept_rate: float = 0.05
+    """Of two classes: share of negative clips that may be accepted; the threshold is chosen for it on development
+    clips, and tells the scores at it. Of more classes: not used."""
     max_seconds: float = 30.0
     """Longer clips are cut here, with a warning that counts them."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -248,6 +251,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "clip_norm": (0, math.inf),
     "patience": (0, math.inf),
     "label_fraction": (0, 1),
+    "false_accept_rate": (0, 1),
     "max_seconds": (0.1, math.inf),
 }
 

@@ -13,7 +13,7 @@ from turbo_kit.config import InputError
 from turbo_kit.corpora import Corpus
 from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features, trunk_features
-from turbo_kit.metrics import classification_scores, geometry_scores, retrieval_scores
+from turbo_kit.metrics import at_threshold, classification_scores, geometry_scores, retrieval_scores, truth_and_score
 from turbo_kit.model import TurboModel
 from turbo_kit.runs import EPOCHS, Run, fold_part, write_atomically, write_json
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INFERENCE_BATCH = 128
+
+REACHED = ("false_accept_rate", "false_reject_rate", "accuracy")
+"""What a model card tells of the threshold that development data chose."""
 
 Inspection = tuple["pd.DataFrame", "dict[str, NDArray[np.float32]]", dict[str, Any]]
 """Predictions (one row a clip), embeddings by name (one row a clip), scores by name."""
@@ -36,7 +39,8 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
         progress: show a progress bar where features have to be computed.
 
     Returns:
-        The test scores: WA, UA, macro_F1, recall, confusion, retrieval, geometry (EER and ROC_AUC for two classes).
+        The test scores: WA, UA, macro_F1, recall, confusion, retrieval, geometry; for two classes also EER, ROC_AUC
+        and `at_threshold`: error rates and accuracies at the threshold that development data chose.
         A model that can do without a modality (`modality_dropout` above 0) is also tested without audio and without
         text: see `run.result["metrics"]` and `run.predictions`.
         A run that was evaluated before gives the same scores again without predicting anything.
@@ -63,6 +67,8 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     table, arrays, scores = inspect(model, features, test, run.config.seed)
     result = run.result
     missing = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
+    for predicted, found in ((table, scores), *missing.values()):
+        found |= _at_threshold(run, predicted)
     result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in missing.items()}
     result["timings"]["evaluation_seconds"] = time.perf_counter() - started
     result["status"] = "done"
@@ -177,6 +183,15 @@ def _predicted(logits: "NDArray[np.float32]", corpus: Corpus) -> tuple["pd.DataF
     return table, classification_scores(np.array(corpus.labels), probabilities, corpus.classes)
 
 
+def _at_threshold(run: Run, predicted: "pd.DataFrame") -> dict[str, Any]:
+    """Scores of two classes at the threshold that development data chose; nothing where there are more."""
+    threshold = run.result["metrics"]["dev"].get("threshold")
+    if threshold is None:
+        return {}
+    reached = at_threshold(*truth_and_score(predicted, run.result["classes"]), threshold)
+    return {"at_threshold": {"threshold": threshold, "target": run.config.false_accept_rate, **reached}}
+
+
 def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> "dict[str, NDArray[np.float32]]":
     """(2, N, D) by modality: what the classifier reads in two passes with dropout on."""
     devices = [model.classifier.weight.device] if model.classifier.weight.is_cuda else []
@@ -190,7 +205,10 @@ def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) 
 
 def card_scores(split: str, scores: Mapping[str, Any]) -> dict[str, str]:
     """The scores that a model card shows, by name."""
-    return {f"{split} {n}": f"{scores[n]:.3f}" for n in ("UA", "WA", "macro_F1") if scores[n] is not None}
+    reached = scores.get("at_threshold", {})
+    shown = {name: scores.get(name) for name in ("UA", "WA", "macro_F1", "EER", "ROC_AUC")}
+    shown |= {f"{name.replace('_', ' ')} at the threshold": reached[name] for name in REACHED if name in reached}
+    return {f"{split} {name}": f"{value:.3f}" for name, value in shown.items() if value is not None}
 
 
 def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]]") -> None:

@@ -1,5 +1,6 @@
 """The README that a saved model carries: data, metrics, limits, and what reading emotions from people calls for."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ def model_card(model: "TurboModel") -> str:
     about = model.about
     scores = "\n".join(f"| {name} | {value} |" for name, value in about.get("scores", {}).items())
     data = about.get("data", "not recorded")
+    threshold = about.get("threshold")
     return f"""---
 library_name: turbo-kit
 license: apache-2.0
@@ -26,7 +28,7 @@ from turbo_kit import TurboModel
 model = TurboModel.from_pretrained("FOLDER")
 model.predict({", ".join(f"{'audio_paths' if m == 'audio' else 'texts'}=[...]" for m in model.modalities)})
 ```
-
+{_deciding(model.classes, **threshold) if threshold else ""}
 ## Data
 {data}
 
@@ -42,4 +44,12 @@ model.predict({", ".join(f"{'audio_paths' if m == 'audio' else 'texts'}=[...]" f
 A label such as an emotion is an annotator's reading, or a rule's, and not what a person feels. Do not use this model to
 judge, rank, hire, police or diagnose people, nor on people who have not agreed to it; inferring emotions is
 restricted by law in some settings. Speech and transcripts are personal data.
+"""
+
+
+def _deciding(classes: Sequence[str], value: float, target: float) -> str:
+    """How two classes are told apart at the threshold that development data chose."""
+    return f"""
+`predict` names the likelier class. To keep false accepts rare, accept a clip as **{classes[1]}** where that column is
+at least {value:.6g}: on the development clips this accepts no more than {target:.1%} of those that are {classes[0]}.
 """

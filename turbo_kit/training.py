@@ -29,7 +29,7 @@ from turbo_kit.evaluation import (
     write_epochs,
     write_outputs,
 )
-from turbo_kit.metrics import classification_scores, selection_score
+from turbo_kit.metrics import classification_scores, selection_score, threshold_at, truth_and_score
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
 from turbo_kit.objectives.pairs import PairKey
@@ -61,7 +61,8 @@ def train(
     Args:
         config: every knob of the run.
         train: the clips to learn from; those without a label take part in the contrastive terms alone.
-        dev: the clips that choose the epoch, by UA (EER for two classes); of equal epochs the earlier one.
+        dev: the clips that choose the epoch, by UA (EER for two classes); of equal epochs the earlier one. For two
+            classes they also choose the threshold that keeps to `false_accept_rate`.
         out: the folder that the run folder is made in.
         again: train even if this very run is there already.
         progress: show progress bars.
@@ -85,7 +86,9 @@ def train(
     trained = time.perf_counter()
 
     table, arrays, scores = inspect(model, ready.dev_features, dev, config.seed)
-    model.about = _facts(config, train, card_scores("dev", scores))
+    if len(dev.classes) == 2:
+        scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), config.false_accept_rate)
+    model.about = _facts(config, train, scores)
     result = {
         "status": "trained",
         "config": config.to_dict(),
@@ -366,14 +369,17 @@ def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def _facts(config: RunConfig, train: Corpus, scores: dict[str, str]) -> dict[str, Any]:
+def _facts(config: RunConfig, train: Corpus, scores: Mapping[str, Any]) -> dict[str, Any]:
     """What the model card says of where a model comes from."""
     encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items() if name != ABSENT)
     return {
         "objective": config.objective,
         "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.fold}. {train.about} "
         f"Encoders: {encoders}.",
-        "scores": scores,
+        "scores": card_scores("dev", scores),
+        "threshold": {"value": scores["threshold"], "target": config.false_accept_rate}
+        if "threshold" in scores
+        else {},
     }
 
 
