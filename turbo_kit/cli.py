@@ -47,6 +47,15 @@ def train(
     scores = evaluate(run, fold.test, progress=True)
     shown = ("UA", "WA", "macro_F1", "EER", "ROC_AUC")
     _say("test: " + ", ".join(f"{name} {scores[name]:.3f}" for name in shown if scores.get(name) is not None))
+    if reached := scores.get("at_threshold"):
+        rates = (
+            ("false_accept_rate", "false accepts"),
+            ("false_reject_rate", "false rejects"),
+            ("accuracy", "accuracy"),
+        )
+        found = ", ".join(f"{said} {reached[name]:.3f}" for name, said in rates if reached[name] is not None)
+        aim = f"chosen on development for {reached['target']:g} false accepts"
+        _say(f"test at the threshold {reached['threshold']:.4g}, {aim}: {found}")
     _say(f"run: {run.folder}")
 
 
