@@ -77,7 +77,8 @@ def installed(tmp_path_factory):
 
 def test_the_wheel_holds_what_a_run_needs_and_its_notices(installed):
     package = installed / "turbo_kit"
-    assert len(list((package / "corpora/demo/emotion/clips").glob("*.ogg"))) == 1440
+    for corpus, clips in (("emotion", 1440), ("directed", 768)):
+        assert len(list((package / "corpora/demo" / corpus / "clips").glob("*.ogg"))) == clips
     for name in ("notebooks/04_train.ipynb", "report/report.html.j2", "py.typed"):
         assert (package / name).is_file()
     for name in ("demo-audio", "demo-text"):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
 from turbo_kit.corpora.crema_d import load_crema_d
+from turbo_kit.corpora.demo_directed import load_demo_directed
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
 from turbo_kit.corpora.folds import Fold
@@ -34,7 +35,10 @@ __all__ = [
     "read_corpus",
 ]
 
-EMBEDDED: dict[str, Callable[[], Corpus]] = {"demo-emotion": load_demo_emotion}
+EMBEDDED: dict[str, Callable[[], Corpus]] = {
+    "demo-emotion": load_demo_emotion,
+    "demo-directed": load_demo_directed,
+}
 """Corpora that travel with the kit, by name."""
 
 FROM_FILES: dict[str, Callable[..., Corpus]] = {

@@ -101,9 +101,10 @@ def liven(samples: np.ndarray, power: float) -> np.ndarray:
     """24 kHz samples whose level, over 0.15 s, runs as a power of its own course: 0.5 halves its range in dB."""
     from scipy import ndimage
 
-    level = np.sqrt(ndimage.uniform_filter1d(samples.astype(float) ** 2, int(0.15 * KOKORO_RATE)))
-    usual = np.sqrt((samples.astype(float) ** 2).mean())
-    change = np.clip(level / usual, 10 ** (-20 / 20), None) ** (power - 1)
+    samples = samples.astype(float)
+    energy = ndimage.uniform_filter1d(samples**2, int(0.15 * KOKORO_RATE))
+    level = np.sqrt(np.maximum(energy, 0.0)) / _rms(samples)  # the running sum may fall below 0 by rounding
+    change = np.maximum(level, 10 ** (-20 / 20)) ** (power - 1)
     return samples * np.clip(change, 10 ** (-12 / 20), 10 ** (12 / 20))
 
 

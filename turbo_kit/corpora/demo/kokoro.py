@@ -146,6 +146,8 @@ def write_clip(samples: np.ndarray, path: Path, rng: np.random.Generator) -> Non
     """Writes 16 kHz samples over the faint noise that lies under every clip, as mono Opus in Ogg."""
     import soundfile
 
+    if not np.isfinite(samples).all():
+        raise RuntimeError(f"{path.name}: samples that are no numbers: mend the generator, then make the clip again")
     samples = samples * min(1.0, 0.9 / np.abs(samples).max())  # turned down rather than clipped
     samples = (samples + rng.standard_normal(len(samples)) * 10 ** (NOISE_FLOOR / 20)).astype(np.float32)
     part = path.with_suffix(".part")
