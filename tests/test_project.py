@@ -26,6 +26,7 @@ ROOMS = [
     ["model"],
     ["model_card", "fusion"],
     ["encoders", "objectives", "metrics"],
+    ["corpus_check"],
     ["batches"],
     ["corpora"],
     ["config"],

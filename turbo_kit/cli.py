@@ -11,7 +11,7 @@ from typing import Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from turbo_kit.config import InputError, RunConfig, unknown
+from turbo_kit.config import InputError, Protocol, RunConfig, unknown
 
 
 def demo(out: Path = Path("demo-runs")) -> None:
@@ -92,7 +92,7 @@ def ablate(
         scheduler: Address of the dask scheduler, such as tcp://127.0.0.1:8786.
         retry: Run again what failed before.
         hours: Longest time that one cell of the notebook may take.
-        baseline: Objective that the report compares all others with.
+        baseline: Objective that the report compares all others with, or the name of one row of its table.
     """
     from turbo_kit.ablation.grid import configs_of, load_grid, parse_settings, preset_names
     from turbo_kit.ablation.plan import estimate, settings_of
@@ -121,7 +121,7 @@ def report(folder: Positional[Path] = Path("runs"), out: Path | None = None, bas
     Args:
         folder: Folder of the runs.
         out: Where the report goes, if not into that folder.
-        baseline: Objective that all others are compared with.
+        baseline: Objective that all others are compared with, or the name of one row of the table.
     """
     _report(folder, out, baseline)
 
@@ -131,7 +131,7 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
 
     Args:
         model: A run folder, or the folder of a saved model.
-        corpus: Name of a corpus, manifest:FILE or iemocap:FOLDER.
+        corpus: Name of a corpus, as turbo-kit corpus list tells them.
         out: The table: id, speaker, label, predicted label, probabilities, and each modality's embedding as a list.
     """
     from turbo_kit import TurboModel, load_corpus
@@ -159,14 +159,22 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
     _say(f"{len(table)} clips: {out}")
 
 
-def corpus(action: Positional[Literal["list", "check"]] = "list", name: Positional[str] = "demo-emotion") -> None:
+def corpus(
+    action: Positional[Literal["list", "check"]] = "list",
+    name: Positional[str] = "demo-emotion",
+    protocol: Protocol = "auto",
+    strict: bool = False,
+) -> None:
     """List the corpora, or check one: every row, every audio file, every fold.
 
     Args:
         action: What to do.
-        name: Which corpus to check: a name, manifest:FILE or iemocap:FOLDER.
+        name: Which corpus to check, as turbo-kit corpus list names them.
+        protocol: How its folds are made: by the official lists, by group (session), by speaker, or by speaker and
+            sentence (speaker-text); auto = the first that the corpus allows.
+        strict: Fail where a line or file of the corpus was left out.
     """
-    from turbo_kit.corpora import EMBEDDED, FROM_FILES, load_corpus
+    from turbo_kit.corpora import EMBEDDED, FROM_FILES, load_corpus, read_corpus
 
     if action == "list":
         for known in EMBEDDED:
@@ -176,17 +184,18 @@ def corpus(action: Positional[Literal["list", "check"]] = "list", name: Position
         for kind, reader in FROM_FILES.items():
             _say(f"{kind}:PATH: {(reader.__doc__ or '').splitlines()[0]}")
         return
-    from turbo_kit.batches import check_audio
+    from turbo_kit.corpus_check import check_corpus, describe
 
-    found = load_corpus(name)
-    seconds = check_audio(found.utterances)
-    for index in range(found.folds):
-        parts = vars(found.fold(index))
-        _say(f"fold {index}: " + ", ".join(f"{part} {len(clips)}" for part, clips in parts.items()) + " clips, no leak")
-    if found.about:
-        _say(found.about)
-    speakers = len({u.speaker for u in found.utterances})
-    _say(f"{name}: {len(found)} clips, {seconds / 60:.1f} minutes, {speakers} speakers: good")
+    check = check_corpus(read_corpus(name), protocol, progress=True)
+    for part in describe(check):
+        _say(f"{part}\n")
+    if not check.usable:
+        raise InputError(f"{name} cannot be used as it is: see what is missing, unreadable or leaking above.")
+    if strict and check.corpus.problems:
+        raise InputError(f"{name}: {len(check.corpus.problems)} lines or files were left out, and --strict is given.")
+    minutes = sum(sound.seconds for sound in check.sounds.values()) / 60
+    speakers = len({u.speaker for u in check.corpus.utterances})
+    _say(f"{name}: {len(check.corpus)} clips, {minutes:.1f} minutes, {speakers} speakers: good")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,12 +48,19 @@ class RunConfig:
     """Every knob of one run: what is trained, on what, towards which objective, and how."""
 
     corpus: str = "demo-emotion"
-    """Name of a corpus, manifest:FILE for a JSON lines or CSV manifest of your own, or iemocap:FOLDER."""
+    """Name of a corpus, as turbo-kit corpus list tells them; manifest:FILE for clips of your own."""
     fold: int = 0
     """Which fold of the corpus is held out."""
     protocol: Protocol = "auto"
     """What a fold holds out: the official test list, a group (session), a speaker, or speakers and their sentences
     (speaker-text); auto = the first that the corpus allows."""
+    transcripts: str = "gold"
+    """The text of each clip: gold = as the corpus has it; empty = none; the name of another column of the corpus, or a
+    .csv or .jsonl file with id and text."""
+    word_errors: float = 0.0
+    """Share of the words that are deleted or substituted, half of them each, in all three lists."""
+    snr: float | None = None
+    """Signal-to-noise ratio in dB of white noise over the clips of all three lists; None = no noise."""
     seed: int = 0
     """Seeds the weights, the dropout masks and the order of the clips."""
 
@@ -142,6 +149,10 @@ class RunConfig:
     """Where to train."""
     epoch_embeddings: bool = False
     """Keep the embeddings of the development clips before training and after every epoch, to see how they move."""
+    tested_word_errors: list[float] = field(default_factory=list)
+    """Rates of word errors that the test list is given once more, on top of its own, to test the run under each."""
+    tested_snr: list[float] = field(default_factory=list)
+    """Signal-to-noise ratios in dB at which the run is tested too, in the place of its own."""
     searched: dict[str, list[int | float]] = field(default_factory=dict)
     """Knobs that an ablation chooses by development data, from these values, with the seed given among them:
     {"contrastive_weight": [0.05, 0.1], "seed": [100]}."""
@@ -152,10 +163,11 @@ class RunConfig:
             value = _checked(knob.name, getattr(self, knob.name), hints[knob.name])
             object.__setattr__(self, knob.name, value)
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not low <= value <= high:
-                limit = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
-                raise InputError(f"{name} = {value} is out of range: it must be {limit}.")
+            given = getattr(self, name)
+            for value in given if isinstance(given, list) else [given]:
+                if isinstance(value, int | float) and not low <= value <= high:
+                    limit = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+                    raise InputError(f"{name} = {value} is out of range: it must be {limit}.")
         if self.head_width % 32:
             raise InputError(f"head_width = {self.head_width}: it must be a multiple of 32, such as 128.")
         if self.layer_mix and self.trainable_layers:
@@ -229,6 +241,10 @@ class RunConfig:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "fold": (0, math.inf),
+    "word_errors": (0, 1),
+    "snr": (-60, 120),
+    "tested_word_errors": (0, 1),
+    "tested_snr": (-60, 120),
     "seed": (0, 2**32 - 1),
     "trainable_layers": (-1, math.inf),
     "view_depth": (0, math.inf),
