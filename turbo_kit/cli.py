@@ -78,9 +78,9 @@ def ablate(
 
     Args:
         grid: A grid that comes with the kit (demo, objectives, pairs, temperature, dropout, label-fraction, modality,
-            iemocap) or a .toml, .yaml or .json file; then, or instead, parameters and their values, such as
-            objective=ce-2pass,turbo epochs=5, before the options below. Every name and type is checked before the first
-            run.
+            features, robustness, iemocap) or a .toml, .yaml or .json file; then, or instead, parameters and their
+            values, such as objective=ce-2pass,turbo epochs=5, before the options below. Every name and type is checked
+            before the first run.
         corpus: Corpus to use instead of the grid's.
         folds: Use folds 0 to this number less one.
         seeds: Use seeds 0 to this number less one.

@@ -55,7 +55,18 @@ def test_a_search_goes_through_the_values_and_takes_the_best_the_first_of_equal_
 
 
 def test_every_grid_on_board_can_be_run():
-    assert preset_names() == ["demo", "dropout", "iemocap", "label-fraction", "modality", "objectives", "pairs", "temperature"]
+    assert preset_names() == [
+        "demo",
+        "dropout",
+        "features",
+        "iemocap",
+        "label-fraction",
+        "modality",
+        "objectives",
+        "pairs",
+        "robustness",
+        "temperature",
+    ]
     for name in preset_names():
         assert load_grid(name)["about"]
         assert configs_of(load_grid(name))

@@ -29,6 +29,7 @@ def write_run(
     width: int = 8,
     about: str = "Synthetic speech, made up for a test.",
     source: str = "5" * 64,
+    digest: str = "c0ffee" * 10,
     text_width: int | None = None,
     **knobs: Any,
 ) -> Run:
@@ -73,7 +74,7 @@ def write_run(
         "versions": {"python": "3.11.0", "turbo-kit": "0.1.0", "torch": "2.8.0"},
         "device": "cpu",
         "source": source,
-        "encoders": dict.fromkeys(config.modalities, "c0ffee" * 10),
+        "encoders": dict.fromkeys(config.modalities, digest),
         "parameters": 123456,
     }
     _write(run.folder / "config.json", config.to_dict())

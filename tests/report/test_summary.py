@@ -111,6 +111,23 @@ def test_the_default_baseline_may_be_absent(tmp_path):
     assert of(tmp_path)["verdict"].tolist() == ["not compared"] * 2
 
 
+def test_a_row_by_its_name_is_the_baseline_of_all_others(tmp_path):
+    for knobs, skill in (({}, 0.5), ({"layer_mix": True}, 1.0), ({"layer_mix": True, "text": "none"}, 0.2)):
+        digest = "ab"["layer_mix" in knobs] * 64
+        write_run(tmp_path, objective="ce-2pass", skill=skill, digest=digest, **knobs)
+    table = of(tmp_path, "ce-2pass, layer_mix=False")
+    assert list(table.index) == [
+        "ce-2pass, layer_mix=False",
+        "ce-2pass, layer_mix=True",
+        "ce-2pass, audio alone, layer_mix=True",
+    ]
+    assert table["verdict"].tolist()[0] == "baseline" and table["difference"].notna().tolist() == [False, True, True]
+    ahead = table["UA"].iloc[1] - table["UA"].iloc[0]
+    assert table["difference"].iloc[1] == pytest.approx(ahead)
+    with pytest.raises(InputError, match="did you mean 'ce-2pass, layer_mix=True'"):
+        of(tmp_path, "ce-2pass, layer_mix=true")
+
+
 def test_of_two_baselines_the_most_alike_is_taken(tmp_path):
     for normalize, skill in ((True, 0.5), (False, 2.5)):
         write_run(tmp_path, objective="ce-2pass", normalize_pairs=normalize, skill=skill)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from turbo_kit.report.rows import Row
 
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
+CUTS = ("trainable_layers", "view_depth", "layer_mix")
+"""Knobs that decide what of an encoder is its frozen trunk, whose digest the runs keep."""
 
 
 def row_names(rows: "Sequence[Row]", idle: Sequence[Collection[str]]) -> list[str]:
@@ -93,14 +95,17 @@ def _part(row: "Row", key: str, value: Any, silent: Collection[str]) -> str:
 
 
 def _one_encoder(rows: "Sequence[Row]") -> set[str]:
-    """`audio`, `text` and `encoders` where the rows that have a modality all have the same encoder for it."""
+    """`audio` and `text` where all rows that have it have one encoder, `encoders` where other knobs tell them apart."""
     quiet = set()
     for modality in OTHER_MODALITY:
         if len({row.differs.get(modality) for row in rows} - {ABSENT}) == 1:
             quiet.add(modality)
-    digests = [(row.differs.get("encoders") or {}).items() for row in rows]
-    found = {pair for pairs in digests for pair in pairs}
-    if len(found) == len({modality for modality, _ in found}):
+    digests: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        cut = brief([row.differs.get(knob) for knob in CUTS])
+        for modality, digest in (row.differs.get("encoders") or {}).items():
+            digests.setdefault((modality, f"{row.differs.get(modality)} {cut}"), set()).add(digest)
+    if all(len(found) == 1 for found in digests.values()):
         quiet.add("encoders")
     return quiet
 

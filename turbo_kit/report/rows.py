@@ -61,7 +61,7 @@ def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
 
     Args:
         runs: finished runs.
-        baseline: the objective that the others are compared with.
+        baseline: the objective that the others are compared with, or the name of one row that all others are.
 
     Returns:
         The rows; one that was also tested without a modality is followed by a row for each such test.
@@ -74,8 +74,6 @@ def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
         raise InputError("no finished run to summarise: train and evaluate at least one.")
     facts = {run: run_facts(run) for run in runs}
     objectives = {fact["objective"] for fact in facts.values()}
-    if baseline not in objectives and baseline != BASELINE:
-        raise unknown("baseline", baseline, objectives)
     settings = {run: setting(fact) for run, fact in facts.items()}
     differing = [
         key for key in next(iter(settings.values())) if len({_text(one.get(key)) for one in settings.values()}) > 1
@@ -92,7 +90,11 @@ def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
         rows.append(Row("", one["objective"], differs, tuple(members), chosen=_chosen(members, facts)))
     rows.sort(key=lambda row: _place(row, baseline))
     names = row_names(rows, [idle_knobs(row) for row in rows])
+    if baseline not in {*objectives, *names, BASELINE}:
+        raise unknown("baseline", baseline, {*objectives, *names})
     named = [replace(row, name=name) for name, row in zip(names, rows, strict=True)]
+    if baseline not in objectives:
+        named.sort(key=lambda row: row.name != baseline)
     return [part for row in named for part in (row, *_without(row))]
 
 
@@ -109,11 +111,13 @@ def setting(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def like_baselines(row: Row, rows: Sequence[Row], baseline: str) -> list[Row]:
-    """The baseline rows that share with `row` all that matters to both, the most alike first.
+    """The baseline rows that share with `row` all that matters to both, the most alike first; a row by name, always.
 
     The weight of the contrastive terms, the pairs and R-Drop's alpha belong to an objective: they may differ, the
     last two where the baseline goes by its preset.
     """
+    if all(other.objective != baseline for other in rows):
+        return [other for other in rows if other.name == baseline]
     found = []
     for other in rows:
         if not is_baseline(other, baseline) or other.split != row.split:
@@ -128,7 +132,7 @@ def like_baselines(row: Row, rows: Sequence[Row], baseline: str) -> list[Row]:
 
 def is_baseline(row: Row, baseline: str) -> bool:
     """Whether others are compared with this row; the baseline's objective with other pairs is compared itself."""
-    return row.objective == baseline and not row.differs.get("pair_weights")
+    return row.name == baseline or (row.objective == baseline and not row.differs.get("pair_weights"))
 
 
 def idle_knobs(row: Row) -> tuple[str, ...]:
