@@ -14,6 +14,7 @@ from turbo_kit.metrics import (
     det_curve,
     detection_bootstrap,
     equal_error_rate,
+    mean_det_curve,
     threshold_at,
     truth_and_score,
 )
@@ -193,3 +194,13 @@ def test_the_interval_is_that_of_speakers_drawn_row_by_row(statistic: str) -> No
 def test_nothing_is_said_where_no_run_has_both_classes() -> None:
     frame = several_runs(np.random.default_rng(0)).query("positive")
     assert detection_bootstrap(frame) == {"mean": None, "low": None, "high": None}
+
+
+def test_the_mean_of_curves_reads_each_at_the_same_rate_of_false_accepts() -> None:
+    curves = [
+        det_curve(np.array([0, 0, 1, 1]), np.array([0.9, 0.1, 0.8, 0.2])),  # reject 1, 0 at accept 0, 0.5
+        det_curve(np.array([0, 0, 0, 1]), np.array([0.3, 0.5, 0.1, 0.4])),  # reject 1, 0 at accept 0, 1/3
+    ]
+    accept, reject = mean_det_curve(curves)
+    assert accept.tolist() == pytest.approx([0, 1 / 3, 1 / 2, 2 / 3, 1])
+    assert reject.tolist() == [1, 0.5, 0, 0, 0]

@@ -7,7 +7,9 @@
 from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
 from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
+from turbo_kit.figures.detection import det_curves, mean_curve, operating_point
 from turbo_kit.figures.pairs import cosine_maps, live_curves, pair_maps, pair_tables, temperature_panels, term_bars
+from turbo_kit.figures.robustness import robustness_curves
 from turbo_kit.figures.scores import (
     confusion,
     confusion_counts,
@@ -37,6 +39,7 @@ __all__ = [
     "confusion_counts",
     "confusions",
     "cosine_maps",
+    "det_curves",
     "dropout_view_map",
     "embedding_map",
     "epoch_geometry",
@@ -48,10 +51,13 @@ __all__ = [
     "live_curves",
     "map_panels",
     "marks",
+    "mean_curve",
+    "operating_point",
     "pair_maps",
     "pair_matrix",
     "pair_ratios",
     "pair_tables",
+    "robustness_curves",
     "run_classes",
     "score_intervals",
     "search_map",

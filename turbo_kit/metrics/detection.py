@@ -54,6 +54,23 @@ def det_curve(truth: Truth, score: NDArray[np.floating[Any]]) -> DetCurve:
     return DetCurve(threshold, false_accept, 1 - hit)
 
 
+def mean_det_curve(curves: Sequence[DetCurve]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of some curves at each rate of false accepts: vertical averaging.
+
+    The scores of two models lie on no common scale, and their clips cannot be pooled without one; error rates can be
+    averaged. Source: T. Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006, section 8.
+
+    Args:
+        curves: of one model each.
+
+    Returns:
+        (K,) rates of false accepts, and the mean of the lowest rates of false rejects that the curves reach up to each.
+    """
+    accept = np.unique(np.concatenate([curve.false_accept for curve in curves]))
+    reached = [c.false_reject[np.searchsorted(c.false_accept, accept, side="right") - 1] for c in curves]
+    return accept, np.mean(reached, axis=0)
+
+
 def crossing(false_accept: NDArray[np.float64], false_reject: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the two error rates are equal, on the straight line between the last points before and after.
 

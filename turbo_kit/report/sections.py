@@ -77,7 +77,7 @@ def learning_section(rows: Sequence[Row], reference: str | None) -> Section:
 def confusion_section(rows: Sequence[Row]) -> Section:
     """A confusion matrix for each of the first rows, and Turbo's."""
     pictures = []
-    for place, row in enumerate(_panel_rows(rows), start=1):
+    for place, row in enumerate(panel_rows(rows), start=1):
         classes, predictions = run_classes(row.runs), row.predictions
         counts = confusion_counts(predictions, classes)
         recalls = [n[i] / n.sum() if n.sum() else np.nan for i, n in enumerate(counts)]
@@ -91,7 +91,7 @@ def confusion_section(rows: Sequence[Row]) -> Section:
         numbers = Table(f"confusion-{place}", f"{row.name}: clips by class", head, body)
         pictures.append(picture(confusion(predictions, classes, title=row.name), alt, "", numbers))
     text = "Rows are the true classes. The shade is the share of the row, the number counts clips of all its runs."
-    return Section("Confusion", text + _shortened(len(pictures), len(rows)), pictures, small=True)
+    return Section("Confusion", text + shortened(len(pictures), len(rows)), pictures, small=True)
 
 
 def map_section(rows: Sequence[Row]) -> Section:
@@ -114,7 +114,7 @@ def map_section(rows: Sequence[Row]) -> Section:
         "apart, 0: mixed, below 0: nearer to another class)."
     )
     pictures = [picture(embedding_map(shown, classes=classes), alt, beside, numbers)]
-    return Section("Maps of the embedding spaces", text + _shortened(len(shown), len(rows)), pictures)
+    return Section("Maps of the embedding spaces", text + shortened(len(shown), len(rows)), pictures)
 
 
 def geometry_sections(table: "pd.DataFrame") -> Iterator[Section]:
@@ -147,7 +147,7 @@ def geometry_sections(table: "pd.DataFrame") -> Iterator[Section]:
     yield Section("Geometry beside accuracy", text, [picture(geometry_scatter(table), alt, "", numbers)])
 
 
-def _panel_rows(rows: Sequence[Row]) -> list[Row]:
+def panel_rows(rows: Sequence[Row]) -> list[Row]:
     """The first rows; where they are more than have a panel, the last panel is the first of Turbo."""
     turbo = [row for row in rows if row.objective == "turbo"][:1]
     first = [row for row in rows if row not in turbo][: PANELS - len(turbo)]
@@ -156,7 +156,7 @@ def _panel_rows(rows: Sequence[Row]) -> list[Row]:
 
 def _comparable(rows: Sequence[Row]) -> dict[str, Run]:
     """A run of each row with a panel that holds the same test clips, of the fold and seed that most rows have."""
-    rows = _panel_rows(rows)
+    rows = panel_rows(rows)
     keys = Counter((run.config.fold, run.config.seed) for row in rows for run in row.runs)
     most = max(keys.values())
     fold, seed = min(key for key, count in keys.items() if count == most)
@@ -184,5 +184,5 @@ def _values(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def _shortened(shown: int, total: int) -> str:
+def shortened(shown: int, total: int) -> str:
     return f" {shown} of {total} rows are shown." if shown < total else ""
