@@ -119,7 +119,7 @@ def _utterance(given: Mapping[str, str | float], sound: Path, split: str, extra:
         group=words.get("group", ""),
         template=words.get("template", ""),
         split=split,
-        extra={name: value for name, value in extra.items() if value != ""},
+        extra=extra,
     )
 
 

@@ -5,53 +5,124 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from turbo_kit.config import InputError
+from turbo_kit.config import InputError, unknown
+from turbo_kit.corpora.files import Report
+from turbo_kit.corpora.folds import SPLITS
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
 REQUIRED = ("id", "path", "text", "label", "speaker")
-OPTIONAL = ("group", "template", "seconds")
+OPTIONAL = ("group", "template", "seconds", "split")
+
+NAMED = 20
+"""So many rows that cannot be used are named at once."""
+
+
+def _fail(fault: str) -> None:
+    raise InputError(fault)
 
 
 def load_manifest(path: Path) -> Corpus:
     """Your own clips, from a manifest of JSON lines (.jsonl) or CSV (.csv, with a header).
 
     Columns: id, path (of the audio, absolute or from the manifest's folder), text, label (empty: unlabelled), speaker;
-    and where the corpus has them group, template, seconds. A file `corpus.json` in the same folder may hold the name,
-    the classes in order, and a text about the corpus; without it the classes are the labels that occur.
+    and where the corpus has them group, template, seconds, split (train, dev or test). Any other column is kept in
+    `extra`, such as a transcript made elsewhere; in CSV as numbers where all of its fields are numbers. A file
+    `corpus.json` in the same folder may hold the name, the classes in order, and a text about the corpus; without it
+    the classes are the labels that occur.
 
     Raises:
-        InputError: a missing file or column, or a row that cannot be used; the message names file and row.
+        InputError: a missing file or column, or rows that cannot be used; the message names file and rows.
+    """
+    utterances, places, columns = [], dict[str, int](), set[str]()
+    faults: list[str] = []
+    for row, values in read_rows(path, faults.append):
+        columns |= set(values)
+        where = f"{path}, row {row}"
+        try:
+            utterance = _utterance(values, where, path.parent)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if utterance.id in places:
+            faults.append(f"{where}: id {utterance.id!r} occurs twice, first in row {places[utterance.id]}.")
+        places[utterance.id] = row
+        utterances.append(utterance)
+    missing = [name for name in REQUIRED if columns and name not in columns]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}.")
+    if faults:
+        raise _faulty(path, faults)
+    if path.suffix == ".csv":
+        utterances = _with_numbers(utterances)
+    card = _card(path.parent / "corpus.json")
+    classes = card.get("classes") or sorted({u.label for u in utterances if u.label is not None})
+    return Corpus(card.get("name", path.stem), tuple(utterances), tuple(classes), card.get("about", ""))
+
+
+def _faulty(path: Path, faults: list[str]) -> InputError:
+    if len(faults) == 1:
+        return InputError(faults[0])
+    more = f"\n... and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+    return InputError(f"{path}: {len(faults)} rows cannot be used:\n" + "\n".join(faults[:NAMED]) + more)
+
+
+def _with_numbers(utterances: list[Utterance]) -> list[Utterance]:
+    """The utterances with numbers in the place of texts, in each further column that holds nothing else."""
+    names = utterances[0].extra if utterances else {}
+    numeric = {name for name in names if all(_is_number(u.extra[name]) for u in utterances)}
+    if not numeric:
+        return utterances
+    return [
+        replace(u, extra={name: float(value) if name in numeric else value for name, value in u.extra.items()})
+        for u in utterances
+    ]
+
+
+def _is_number(value: str | float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def read_rows(path: Path, report: Report = _fail) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table in JSON lines or CSV, each with its number and its values by column.
+
+    Args:
+        path: a .jsonl or .csv file.
+        report: told of each row that cannot be read; by default that is an error.
+
+    Raises:
+        InputError: no such file, or one of another kind.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such manifest. Give the path of a .jsonl or .csv file.")
     readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows}
     if path.suffix not in readers:
         raise InputError(f"{path}: a manifest ends in .jsonl or .csv, not {path.suffix!r}.")
-    utterances = []
-    for row, values in readers[path.suffix](path):
-        utterances.append(_utterance(values, f"{path}, row {row}", path.parent))
-    card = _card(path.parent / "corpus.json")
-    classes = card.get("classes") or sorted({u.label for u in utterances if u.label is not None})
-    return Corpus(card.get("name", path.stem), tuple(utterances), tuple(classes), card.get("about", ""))
+    return readers[path.suffix](path, report)
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl_rows(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     for row, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}, row {row}: not valid JSON ({error.msg} at column {error.colno}).") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}, row {row}: expected a JSON object with {', '.join(REQUIRED)}.")
-        yield row, values
+            report(f"{path}, row {row}: not valid JSON ({error.msg} at column {error.colno}).")
+            continue
+        if isinstance(values, dict):
+            yield row, values
+        else:
+            report(f"{path}, row {row}: expected a JSON object with {', '.join(REQUIRED)}.")
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
     header = reader.fieldnames or []
     if len(set(header)) < len(header):
@@ -59,10 +130,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         for values in reader:
             if None in values or None in values.values():
-                raise InputError(f"{path}, row {reader.line_num}: expected {len(header)} fields, as the header has.")
-            yield reader.line_num, values
+                report(f"{path}, row {reader.line_num}: expected {len(header)} fields, as the header has.")
+            else:
+                yield reader.line_num, values
     except csv.Error as error:
-        raise InputError(f"{path}, row {reader.line_num}: not valid CSV ({error}).") from error
+        report(f"{path}, row {reader.line_num}: not valid CSV ({error}); the rows after it are not read.")
 
 
 def _text(path: Path) -> str:
@@ -88,6 +160,9 @@ def _utterance(values: dict[str, Any], where: str, folder: Path) -> Utterance:
             f"{where}: the transcript of {values['id']!r} is empty: write what is said, leave the row out, "
             "or give every clip a placeholder and train with text='none'."
         )
+    split = values.get("split") or ""
+    if split and split not in SPLITS:
+        raise InputError(f"{where}: {unknown('split', str(split), SPLITS)}")
     return Utterance(
         id=values["id"],
         path=_inside(folder, values["path"], where),
@@ -97,7 +172,16 @@ def _utterance(values: dict[str, Any], where: str, folder: Path) -> Utterance:
         group=values.get("group") or "",
         template=values.get("template") or "",
         seconds=_seconds(values.get("seconds"), where),
+        split=split,
+        extra={name: _further(value) for name, value in values.items() if name not in (*REQUIRED, *OPTIONAL)},
     )
+
+
+def _further(value: Any) -> str | float:
+    """A value of a column that the kit has no use for: a text or a number as it is, anything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _inside(folder: Path, written: str, where: str) -> Path:
