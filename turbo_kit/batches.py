@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora import Utterance
+from turbo_kit.corpora.fingerprints import audio_fingerprint
 
 SAMPLE_RATE = 16_000
 """Hz; every encoder of the kit hears audio at this rate."""
@@ -20,16 +21,17 @@ log = logging.getLogger(__name__)
 
 
 def decode(utterance: Utterance, max_seconds: float = math.inf) -> NDArray[np.float32]:
-    """Reads a clip as mono samples at 16 kHz, cut after `max_seconds`.
+    """Reads a clip as mono samples at 16 kHz, cut after `max_seconds`, and lays noise over it where it has an `snr`.
 
     Returns:
-        (samples,) in [-1, 1], as the file says.
+        (samples,) in [-1, 1], as the file says; with noise some may lie beyond.
 
     Raises:
         InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
     """
     samples, rate = read_audio(utterance, max_seconds)
-    return _resample(samples.mean(axis=1), rate)
+    mono = _resample(samples.mean(axis=1), rate)
+    return mono if math.isinf(utterance.snr) else _noised(mono, utterance.snr, audio_fingerprint(utterance.path))
 
 
 def read_audio(utterance: Utterance, max_seconds: float = math.inf) -> tuple[NDArray[np.float32], int]:
@@ -67,6 +69,14 @@ def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
     resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
     return resampled
+
+
+def _noised(samples: NDArray[np.float32], snr: float, content: str) -> NDArray[np.float32]:
+    """White noise over samples, its mean power `snr` dB below theirs; the same content always gets the same noise."""
+    noise = np.random.default_rng(int(content, 16)).standard_normal(len(samples), dtype=np.float32)
+    power = np.mean(samples**2) / np.mean(noise**2) / 10 ** (snr / 10)
+    noised: NDArray[np.float32] = samples + noise * np.float32(np.sqrt(power))
+    return noised
 
 
 def decode_all(utterances: Iterable[Utterance], max_seconds: float = math.inf) -> Iterator[NDArray[np.float32]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from turbo_kit.batches import ordered_batches
 from turbo_kit.config import InputError
 from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.conditions import conditions_of, transcript_errors
 from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features, trunk_features
 from turbo_kit.metrics import at_threshold, classification_scores, geometry_scores, retrieval_scores, truth_and_score
@@ -42,7 +43,8 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
         The test scores: WA, UA, macro_F1, recall, confusion, retrieval, geometry; for two classes also EER, ROC_AUC
         and `at_threshold`: error rates and accuracies at the threshold that development data chose.
         A model that can do without a modality (`modality_dropout` above 0) is also tested without audio and without
-        text: see `run.result["metrics"]` and `run.predictions`.
+        text, and any under the noise of `tested_word_errors` and `tested_snr`: see `run.result["metrics"]` and
+        `run.predictions`.
         A run that was evaluated before gives the same scores again without predicting anything.
 
     Raises:
@@ -66,16 +68,21 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     features = clip_features(model, test, progress=progress)
     table, arrays, scores = inspect(model, features, test, run.config.seed)
     result = run.result
-    missing = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
-    for predicted, found in ((table, scores), *missing.values()):
+    noised = {condition: condition.of(test) for condition in conditions_of(run.config)}
+    others = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
+    others |= {c.split: _with(model, features, clips, c.modality, progress) for c, clips in noised.items()}
+    for predicted, found in ((table, scores), *others.values()):
         found |= _at_threshold(run, predicted)
-    result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in missing.items()}
+    result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in others.items()}
+    result["transcripts"]["word_error_rate"] |= {"test": transcript_errors(test)} | {
+        condition.split: transcript_errors(clips) for condition, clips in noised.items() if condition.modality == "text"
+    }
     result["timings"]["evaluation_seconds"] = time.perf_counter() - started
     result["status"] = "done"
     model.about["scores"] = {**model.about.get("scores", {}), **card_scores("test", scores)}
     write_atomically(run.folder / "checkpoint", model.save_pretrained)  # its card now tells the test scores
     parts = {"dev": (run.predictions("dev"), run.embeddings("dev")), "test": (table, arrays)}
-    write_outputs(run, parts | {name: (predicted, {}) for name, (predicted, _) in missing.items()})
+    write_outputs(run, parts | {name: (predicted, {}) for name, (predicted, _) in others.items()})
     write_json(run.folder / "fold.json", {**fold, "test": part})
     write_json(run.folder / "result.json", result)
     write_atomically(run.folder / "DONE", lambda partial: partial.write_text("done\n"))
@@ -168,6 +175,14 @@ def _without(
 ) -> tuple["pd.DataFrame", dict[str, Any]]:
     """Predictions and classification scores where one modality is missing from every clip."""
     return _predicted(model_outputs(model, features, missing=modality)["logits"][0], corpus)
+
+
+def _with(
+    model: TurboModel, features: Mapping[str, Features], noised: Corpus, modality: str, progress: bool
+) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """Predictions and classification scores where one modality is that of other clips, in the same order."""
+    other = trunk_features(model.encoder(modality), noised.utterances, model.max_seconds, progress=progress)
+    return _predicted(model_outputs(model, {**features, modality: other})["logits"][0], noised)
 
 
 def _predicted(logits: "NDArray[np.float32]", corpus: Corpus) -> tuple["pd.DataFrame", dict[str, Any]]:

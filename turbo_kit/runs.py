@@ -82,7 +82,8 @@ class Run:
     def predictions(self, split: str) -> "pd.DataFrame":
         """Id, speaker, text, label, predicted label and probabilities of each clip of `dev` or `test`.
 
-        A model that can do without a modality was also tested so: `test without audio`, `test without text`.
+        A model that can do without a modality was also tested so: `test without audio`, `test without text`; and
+        any under noise that its config names, such as `test at 20 % word errors` or `test at 10 dB SNR`.
         """
         import pandas as pd
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from turbo_kit.batches import bucketed_batches
 from turbo_kit.config import ABSENT, InputError, RunConfig
 from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.conditions import transcript_errors
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features
@@ -94,6 +95,10 @@ def train(
         "config": config.to_dict(),
         "classes": list(train.classes),
         "about_corpus": train.about,
+        "transcripts": {
+            "source": config.transcripts,
+            "word_error_rate": {"train": transcript_errors(train), "dev": transcript_errors(dev)},
+        },
         "best_epoch": best.epoch,
         "metrics": {"dev": scores},
         "timings": {

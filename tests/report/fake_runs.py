@@ -9,6 +9,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from turbo_kit.config import RunConfig
+from turbo_kit.corpora.conditions import conditions_of
 from turbo_kit.metrics import classification_scores, geometry_scores, retrieval_scores
 from turbo_kit.runs import Run
 
@@ -36,7 +37,7 @@ def write_run(
     """One run folder with test clips whose classes show in embeddings and predictions the more, the higher `skill`.
 
     The clips (ids, speakers, labels) depend on the fold alone, as those of a corpus do. A run with modality dropout is
-    also tested without each modality, which halves its skill.
+    also tested without each modality, which halves its skill; each condition that it is tested under leaves less.
     """
     config = RunConfig(**knobs)
     run = Run(
@@ -53,6 +54,13 @@ def write_run(
         options = (classes, clips, speakers, skill / 2, centre, width, text_width, noise)
         table, _, scores = _split(run, "test", config, *options)
         parts[split] = (table, {}, {name: scores[name] for name in scores if name not in ("geometry", "retrieval")})
+    conditions = conditions_of(config) if done else []
+    for place, condition in enumerate(conditions, start=2):
+        options = (classes, clips, speakers, skill / place, centre, width, text_width, noise)
+        table, _, scores = _split(run, "test", config, *options)
+        parts[condition.split] = (table, {}, {"UA": scores["UA"]})
+    errors = {split: config.word_errors for split in ("train", "dev", "test")[: 3 if done else 2]}
+    errors |= {c.split: config.word_errors + 0.99 * c.level for c in conditions if c.modality == "text"}
     history = _history(epochs, skill, noise)
     tables = [table.assign(split=split) for split, (table, _, _) in parts.items()]
     pd.concat(tables, ignore_index=True).to_parquet(run.folder / "predictions.parquet")
@@ -68,6 +76,7 @@ def write_run(
         "config": config.to_dict(),
         "classes": list(classes),
         "about_corpus": about,
+        "transcripts": {"source": config.transcripts, "word_error_rate": errors},
         "best_epoch": int(history["epoch"][history["dev_UA"].idxmax()]),
         "metrics": {split: scores for split, (_, _, scores) in parts.items()},
         "timings": {"features_seconds": 1.0, "training_seconds": 12.5, "epochs": epochs, "seconds_per_epoch": 0.8},

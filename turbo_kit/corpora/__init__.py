@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
+from turbo_kit.corpora.conditions import in_use
 from turbo_kit.corpora.crema_d import load_crema_d
 from turbo_kit.corpora.demo_directed import load_demo_directed
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
@@ -54,7 +55,7 @@ FROM_FILES: dict[str, Callable[..., Corpus]] = {
 stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
 
-FOLD_KNOBS = ("corpus", "fold", "protocol")
+FOLD_KNOBS = ("corpus", "fold", "protocol", "transcripts", "word_errors", "snr")
 """What of a config decides the lists of its fold."""
 
 NAMED = 3
@@ -100,9 +101,9 @@ def load_fold(config: RunConfig) -> Fold:
     """The train, development and test lists that a run is trained, chosen and tested on.
 
     Raises:
-        InputError: no such corpus or fold, a row that cannot be used, or a leak.
+        InputError: no such corpus, transcripts or fold, a row that cannot be used, or a leak.
     """
-    return load_corpus(config.corpus).fold(config.fold, config.protocol)
+    return in_use(load_corpus(config.corpus), config).fold(config.fold, config.protocol)
 
 
 def _read(reader: Callable[..., Corpus], written: str) -> Corpus:

@@ -58,8 +58,8 @@ class Fold:
         Args:
             name: `dev` or `test`.
         """
-        seen = {plain_text(u.text) for u in self.train.utterances}
-        found = Counter(u.text for u in getattr(self, name).utterances if plain_text(u.text) in seen)
+        seen = {plain_text(u.gold) for u in self.train.utterances}
+        found = Counter(u.gold for u in getattr(self, name).utterances if plain_text(u.gold) in seen)
         return [text for text, _ in found.most_common()]
 
 
@@ -82,7 +82,7 @@ def leak_keys(corpus: Corpus) -> dict[str, list[str]]:
         "id": [u.id for u in utterances],
         "speaker": [u.speaker for u in utterances],
         "template": [u.template for u in utterances],
-        "text": [plain_text(u.text) if templates else "" for u in utterances],
+        "text": [plain_text(u.gold) if templates else "" for u in utterances],
         "audio": audio_fingerprints([u.path for u in utterances]),
     }
 
@@ -94,7 +94,7 @@ def plain_text(text: str) -> str:
 
 def sentence(utterance: Utterance) -> str:
     """What makes two clips say the same: the template, or else the words."""
-    return utterance.template or plain_text(utterance.text)
+    return utterance.template or plain_text(utterance.gold)
 
 
 def fold_count(corpus: Corpus, protocol: Protocol = "auto") -> int:

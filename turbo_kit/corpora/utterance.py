@@ -37,6 +37,15 @@ class Utterance:
     """`train`, `dev` or `test`, where a corpus is distributed with such lists; empty: it has none."""
     extra: Mapping[str, str | float] = field(default_factory=dict, compare=False)
     """What else a corpus says of the clip, such as ratings; no run sees it."""
+    original: str | None = None
+    """The transcript that the corpus came with, where `text` is another one; folds and scores go by it."""
+    snr: float = math.inf
+    """Signal-to-noise ratio in dB of the white noise that is laid over the clip when it is decoded."""
+
+    @property
+    def gold(self) -> str:
+        """The transcript that the corpus came with."""
+        return self.text if self.original is None else self.original
 
 
 @dataclass(frozen=True)
@@ -121,10 +130,10 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that a run sees of the corpus: texts, labels, speakers, folds and the audio files' bytes."""
+        """SHA-256 over all that a run sees of the corpus: texts, labels, speakers, folds, sound and noise."""
         digest = hashlib.sha256(json.dumps(self.classes).encode())
         ordered = sorted(self.utterances, key=lambda u: u.id)
         for u, audio in zip(ordered, audio_fingerprints([u.path for u in ordered]), strict=True):
-            fields = [u.id, u.text, u.label, u.speaker, u.group, u.template, u.split, audio]
+            fields = [u.id, u.text, u.gold, u.label, u.speaker, u.group, u.template, u.split, audio, u.snr]
             digest.update(json.dumps(fields).encode())
         return digest.hexdigest()

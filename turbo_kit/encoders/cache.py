@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def _keys(utterances: Sequence[Utterance], modality: str, max_seconds: float) ->
     if modality == "text":
         return [hashlib.sha256(utterance.text.encode()).hexdigest() for utterance in utterances]
     prints = audio_fingerprints([utterance.path for utterance in utterances])
-    return [f"{digest}-{max_seconds:g}" for digest in prints]
+    noise = ["" if math.isinf(utterance.snr) else f"-white{utterance.snr:g}dB" for utterance in utterances]
+    return [f"{digest}-{max_seconds:g}{over}" for digest, over in zip(prints, noise, strict=True)]
 
 
 def _parts(keys: list[str], size: int) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from turbo_kit.figures.clips import clip_measures, waveform_and_mel
 from turbo_kit.figures.curves import learning_curves
 from turbo_kit.figures.detection import det_curves, mean_curve, operating_point
 from turbo_kit.figures.pairs import cosine_maps, live_curves, pair_maps, pair_tables, temperature_panels, term_bars
+from turbo_kit.figures.robustness import robustness_curves
 from turbo_kit.figures.scores import (
     confusion,
     confusion_counts,
@@ -56,6 +57,7 @@ __all__ = [
     "pair_matrix",
     "pair_ratios",
     "pair_tables",
+    "robustness_curves",
     "run_classes",
     "score_intervals",
     "search_map",

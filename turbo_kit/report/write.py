@@ -12,6 +12,7 @@ from turbo_kit.report.board_sections import board_sections, search_sections
 from turbo_kit.report.detection import detection_sections
 from turbo_kit.report.page import Section, Table
 from turbo_kit.report.published import published_sections
+from turbo_kit.report.robustness import robustness_sections, transcripts_said
 from turbo_kit.report.rows import BASELINE, Row, idle_knobs, summary_rows
 from turbo_kit.report.run_list import Found, anchor, failed_table, find_runs, relative, run_table
 from turbo_kit.report.sections import (
@@ -143,6 +144,7 @@ def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: Found, maps: bo
     yield from published_sections(plain, tested)
     yield from board_sections(plain, tested)
     yield from search_sections(plain, search_scores(plain, found.searched))
+    yield from robustness_sections(plain)
     yield learning_section(plain, plain[0].name if first else None)
     yield confusion_section(plain)
     yield from geometry_sections(tested)
@@ -223,6 +225,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Corpus", each(config.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),
         ("Clips: train / dev / test", each(sizes)),
+        *(("Transcripts", said) for said in [transcripts_said(runs)] if said),
         ("Encoders", each(encoders)),
         ("Digests of their weights", each(weights)),
         ("Contrastive weight", _weights(with_pairs) or "no contrastive terms"),

@@ -1,0 +1,77 @@
+"""Accuracy against noise: word errors in the transcripts, and white noise over the sound."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turbo_kit.config import InputError
+from turbo_kit.figures.style import LINE, PAPER, Mark, drawing, mark_handles, marks, new_figure, text_lines, wrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ACROSS = 3
+"""Names of rows beside one another."""
+
+
+def robustness_curves(table: "pd.DataFrame") -> "Figure":
+    """UA against word errors and against noise, one line a row with its 95 % intervals; the clips as they are at left.
+
+    Args:
+        table: one line for each row and condition: `objective`; `modality`, `text` where the level is a rate of word
+            errors, `audio` where it is a signal-to-noise ratio in dB, empty for the clips as they are; `level`, and
+            `UA`, `UA_low`, `UA_high` (shares of 1). Other modalities and lines without a level are left out.
+
+    Raises:
+        InputError: no line has a level.
+    """
+    looks = marks(table["objective"].unique())
+    panels = [name for name in ("text", "audio") if table["level"][table["modality"] == name].notna().any()]
+    if not panels:
+        raise InputError("no run was tested under noise: set tested_word_errors or tested_snr.")
+    with drawing():
+        legend = LINE * text_lines([max(looks, key=lambda name: name.count(", "))]) * -(-len(looks) // ACROSS)
+        figure = new_figure(5.0 * len(panels), 3.9 + legend)
+        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, modality in zip(grid, panels, strict=True):
+            _panel(axes, table, modality, looks)
+        grid[0].set_ylabel("UA on test, %")
+        names = [wrapped(name) for name in looks]
+        handles = mark_handles(looks.values())
+        figure.legend(handles, names, loc="outside upper left", ncols=ACROSS, frameon=False, handletextpad=0.2)
+        return figure
+
+
+def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, Mark]) -> None:
+    """The lines of all rows that were tested under one kind of noise, which grows to the right."""
+    noised = table[(table["modality"] == modality) & table["level"].notna()]
+    levels = np.unique(noised["level"].to_numpy(float))
+    ticks = 100 * levels if modality == "text" else -levels
+    gap = max(5.0, float(np.diff(levels).max(initial=0)))
+    start = 0.0 if modality == "text" else float(ticks.min()) - gap  # clips without noise have no ratio
+    apart = 0.012 * (float(ticks.max()) - start)
+    for number, (name, mark) in enumerate(looks.items()):
+        own = noised[noised["objective"] == name]
+        if own.empty:
+            continue
+        plain = table[(table["objective"] == name) & (table["modality"] == "")]
+        places = np.concatenate([np.full(len(plain), start), _places(own["level"].to_numpy(float), modality)])
+        columns = ["UA", "UA_low", "UA_high"]
+        scores = 100 * np.concatenate([plain[columns].to_numpy(float), own[columns].to_numpy(float)])
+        order = np.argsort(places, kind="stable")
+        places = places[order] + apart * (number - (len(looks) - 1) / 2)
+        score, low, high = scores[order].T
+        axes.vlines(places, low, high, color=mark.colour, linewidth=1.2, alpha=0.6)
+        axes.plot(places, score, f"-{mark.marker}", color=mark.colour, markersize=7, markeredgecolor=PAPER)
+    named = {start: "as is"} | {tick: f"{abs(tick):g}" if modality == "text" else f"{-tick + 0:g}" for tick in ticks}
+    axes.set_xticks(list(named), list(named.values()))
+    axes.set_title("Word errors" if modality == "text" else "White noise")
+    axes.set_xlabel("words deleted or substituted, %" if modality == "text" else "signal-to-noise ratio, dB")
+    axes.grid(axis="y")
+
+
+def _places(levels: NDArray[np.float64], modality: str) -> NDArray[np.float64]:
+    return 100 * levels if modality == "text" else -levels
