@@ -34,7 +34,10 @@ WIDEST = 8
 """More classes than these get no columns in the tables of groups and speakers."""
 
 ROWS = 20
-"""Longest table, and longest list of clips that only want a look."""
+"""Longest table."""
+
+FEW = 5
+"""So many of similar things are shown: clips that only want a look, words that repeat, folds that leak."""
 
 
 class Sound(NamedTuple):
@@ -209,7 +212,7 @@ def describe(check: CorpusCheck) -> Iterator[str]:
         "cannot be decoded": check.unreadable,
         "same sound under two ids": [" = ".join(ids) for ids in check.repeated],
         "left out by the reader": corpus.problems,
-        "folds that cannot be had": check.leaks,
+        "folds that leak or fail": check.leaks,
     }
     counted = [[what, f"{len(found):,}" if found else "none"] for what, found in faults.items()]
     yield _table([["clips", f"{len(corpus):,}"], *counted])
@@ -221,7 +224,7 @@ def describe(check: CorpusCheck) -> Iterator[str]:
     if len(check.folds):
         yield _table([list(check.folds), *check.folds.to_numpy().tolist()], head=True)
     if check.shared_words:
-        first = ", ".join(f'"{text}"' for text in check.shared_words[:5])
+        first = ", ".join(f'"{text}"' for text in check.shared_words[:FEW])
         yield textwrap.fill(f"Texts of test that stand in train too, the most frequent first: {first}.", 100)
     if check.sounds:
         shortest, middle, longest = np.quantile([sound.seconds for sound in check.sounds.values()], [0, 0.5, 1])
@@ -230,8 +233,11 @@ def describe(check: CorpusCheck) -> Iterator[str]:
         if ids:
             yield f"{len(ids):,} clips are {kind}: {_few(ids)}"
     for what, found in faults.items():
+        shown, more = found, ""
+        if found is check.leaks and len(found) > FEW:  # one cause leaks into many folds
+            shown, more = found[:FEW], f"\n  ... and {len(found) - FEW} more"
         if found:
-            yield "\n".join([f"{what}:", *(f"  {line}" for line in found)])
+            yield "\n".join([f"{what}:", *(f"  {line}" for line in shown)]) + more
 
 
 def _table(rows: Sequence[Sequence[Any]], head: bool = False) -> str:
@@ -253,5 +259,5 @@ def _table(rows: Sequence[Sequence[Any]], head: bool = False) -> str:
 
 
 def _few(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - 5:,} more" if len(ids) > 5 else ""
-    return ", ".join(ids[:5]) + more
+    more = f" and {len(ids) - FEW:,} more" if len(ids) > FEW else ""
+    return ", ".join(ids[:FEW]) + more
