@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHROMIUM = os.environ.get("TURBO_KIT_CHROMIUM", "/usr/bin/chromium")
@@ -172,3 +172,23 @@ def press_tab_through(page: Page, limit: int = 80) -> list[str]:
             )
         )
     return names
+
+
+def heard_sliders(page: Page) -> dict[str, str | None]:
+    """By its name in Chromium's accessibility tree, the value of each slider as a screen reader reads it out."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    names = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "slider"]
+    found = {name: page.get_by_role("slider", name=name, exact=True) for name in names}
+    return {name: slider.get_attribute("aria-valuetext") for name, slider in found.items()}
+
+
+def fits(figure: Locator) -> bool:
+    """Whether a figure is within the output of its cell, and keeps its proportions."""
+    return figure.evaluate(
+        """(svg) => {
+            const own = svg.getBoundingClientRect();
+            const place = svg.closest('.jp-OutputArea-output').getBoundingClientRect();
+            const { width, height } = svg.viewBox.baseVal;
+            return own.right <= place.right + 1 && Math.abs(own.width / own.height - width / height) < 0.02;
+        }"""
+    )

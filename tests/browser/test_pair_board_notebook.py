@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser.conftest import eventually, press_tab_through
+from browser.conftest import eventually, fits, heard_sliders, press_tab_through
 from playwright.sync_api import expect
 
 NOTEBOOK = "03_pair_board.ipynb"
@@ -58,8 +58,8 @@ def changes(panel, act, sentence):
     eventually(lambda: drawn(panel) != before and re.search(sentence, said(panel)), f"the figure of {sentence!r}", 60)
 
 
-def control(panel, page, name):
-    return panel.locator(".widget-inline-hbox").filter(has=page.get_by_text(name, exact=True))
+def slider(panel, name):
+    return panel.get_by_role("slider", name=name, exact=True)
 
 
 def cell(page, pair, weight, place=0):
@@ -68,20 +68,18 @@ def cell(page, pair, weight, place=0):
 
 
 def click_the_rail(slider, share):
-    """Clicks a slider at a share of its length, once it has come to rest: a moving one takes no click."""
-    rail = slider.locator(".noUi-target")
-    expect(rail).not_to_have_class(re.compile("noUi-state-tap"))
-    box = rail.bounding_box()
-    rail.click(position={"x": share * box["width"], "y": box["height"] / 2})
+    """Clicks a slider at a share of its length."""
+    box = slider.bounding_box()
+    slider.click(position={"x": share * box["width"], "y": box["height"] / 2})
 
 
 def test_temperature_moves_by_mouse_and_by_keyboard(page):
     panel = temperature(page)
     panel.scroll_into_view_if_needed()
     assert said(panel).startswith("a1-t1 at temperature 0.05:")
-    slider = control(panel, page, "temperature")
-    changes(panel, lambda: click_the_rail(slider, 0.98), "temperature 1:")
-    slider.locator(".noUi-handle").focus()
+    stops = slider(panel, "temperature")
+    changes(panel, lambda: click_the_rail(stops, 0.98), "temperature 1:")
+    stops.focus()
     changes(panel, lambda: page.keyboard.press("ArrowLeft"), "temperature 0.7:")
     changes(panel, lambda: panel.get_by_role("button", name="t1-t2").click(), "t1-t2 at")
     panel.get_by_role("button", name="a1-a2").focus()
@@ -104,15 +102,32 @@ def test_weights_and_presets_move_by_mouse_and_by_keyboard(page):
     panel.get_by_role("button", name="clip").focus()
     changes(panel, lambda: page.keyboard.press("Space"), "a1-t1 0.1 ×")
     changes(panel, lambda: cell(page, "a1-a2", 0).click(), "a1-a2 0.05 ×")
-    weight = control(panel, page, "weight of a1-a2")
+    weight = slider(panel, "weight of a1-a2")
     changes(panel, lambda: click_the_rail(weight, 0.98), "a1-a2 0.0667 ×")
     changes(panel, lambda: click_the_rail(weight, 0.5), "a1-a2 0.05 ×")
-    weight.locator(".noUi-handle").focus()
+    weight.focus()
     changes(panel, lambda: page.keyboard.press("ArrowRight"), "a1-a2 0.0524 ×")
     assert cell(page, "a1-a2", 1.1).is_visible()
     changes(panel, lambda: page.get_by_label("scale the pairs to sum 1").click(), "a1-a2 0.11 ×")
-    control(panel, page, "contrastive weight").locator(".noUi-handle").focus()
-    changes(panel, lambda: page.keyboard.press("ArrowRight"), "a1-a2 0.138 ×")
+    slider(panel, "contrastive weight").focus()
+    changes(panel, lambda: page.keyboard.press("ArrowRight"), "a1-a2 0.165 ×")
+
+
+def test_a_screen_reader_hears_the_name_and_the_value_of_each_slider(page):
+    temperature_now = re.search(r"at temperature ([\d.]+):", said(temperature(page)))[1]
+    heard = heard_sliders(page)
+    assert heard.pop("temperature") == temperature_now
+    weighed = re.search("weight of (.*)", " ".join(name for name in heard if name.startswith("weight of")))[1]
+    assert cell(page, weighed, heard.pop(f"weight of {weighed}")).is_visible()
+    assert heard.keys() == {"contrastive weight"}
+
+
+def test_the_figures_are_no_wider_than_their_place(page):
+    for width, height in ((1024, 768), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        for panel in (temperature(page), board(page)):
+            figure = panel.locator('svg[role="img"]').first
+            eventually(lambda figure=figure: fits(figure), f"the figure to fit at {width} pixels")
 
 
 def test_a_training_is_drawn_while_it_runs_and_stops_at_once(page):

@@ -94,6 +94,7 @@ def test_epochs_are_frames_of_development_clips_from_before_training_to_the_last
     best = run.result["best_epoch"]
     assert data.frames[0] == "before training" and data.frames[-1].startswith("epoch 4")
     assert data.frames[data.chosen_frame] == f"epoch {best} (chosen)"
+    assert f"of epoch {best} (chosen), whichever epoch the map shows" in data.about_neighbours
     assert set(data.clips["split"]) == {"dev"}
     np.testing.assert_array_equal(data.predicted[-1], run.epochs()["predicted"][-1])
     with pytest.raises(InputError, match="development clips alone"):

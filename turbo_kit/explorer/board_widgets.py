@@ -2,12 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
+from turbo_kit.explorer.slider import new_slider
+
 if TYPE_CHECKING:
     import ipywidgets
 
     Cells = dict[str, ipywidgets.Button]
 
 VIEWS = ("a1", "a2", "t1", "t2")
+WEIGHTS = tuple(step / 10 for step in range(21))
+"""Where the slider of a pair halts."""
+CONTRASTIVE_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
+"""Where that of all pairs halts."""
 SHADE = (0, 114, 178)
 """The colour of a cell of weight 1 or more."""
 
@@ -32,7 +38,6 @@ def shade(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> 
 def new_controls(boards: list[str], board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
     import ipywidgets
 
-    wide: Any = {"layout": ipywidgets.Layout(width="27em"), "style": {"description_width": "10em"}}
     return {
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "board": ipywidgets.ToggleButtons(
@@ -41,10 +46,8 @@ def new_controls(boards: list[str], board: str, contrastive_weight: float, norma
             description="board",
             style={"description_width": "4em", "button_width": "8.5em"},
         ),
-        "weight": ipywidgets.FloatSlider(min=0, max=2, step=0.1, **wide),
-        "contrastive_weight": ipywidgets.FloatLogSlider(
-            contrastive_weight, min=-2, max=1, step=0.1, readout_format=".2g", description="contrastive weight", **wide
-        ),
+        "weight": new_slider("", WEIGHTS, 0.0),
+        "contrastive_weight": new_slider("contrastive weight", CONTRASTIVE_WEIGHTS, contrastive_weight),
         "normalize_pairs": ipywidgets.Checkbox(
             normalize_pairs, description="scale the pairs to sum 1", indent=False, layout={"margin": "0 0 0 10.3em"}
         ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import unknown
 from turbo_kit.explorer.shell import follow
+from turbo_kit.explorer.slider import new_slider
 from turbo_kit.figures import dropout_view_map
 from turbo_kit.inspection import (
     Batch,
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import ipywidgets
     from matplotlib.figure import Figure
 
-HIGHEST_RATE = 0.6
+RATES = tuple(step / 20 for step in range(13))
+"""Where the sliders of the dropout rates halt."""
 MOST_PASSES = 6
 
 
@@ -94,18 +96,13 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
         raise unknown("model", model, names)
     modalities = models[names[0]].modalities
     wide: Any = {"style": {"description_width": "8em"}, "layout": {"width": "25em"}}
-    rates = {
-        modality: ipywidgets.FloatSlider(
-            0.1, min=0, max=HIGHEST_RATE, step=0.05, description=f"{modality} dropout", readout_format=".2f", **wide
-        )
-        for modality in modalities
-    }
+    rates = {modality: new_slider(f"{modality} dropout", RATES, 0.1, "{:.2f}".format) for modality in modalities}
     controls = {
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "model": ipywidgets.ToggleButtons(options=names, value=model or names[0], description="model", **wide),
         "modality": ipywidgets.ToggleButtons(options=modalities, description="modality", **wide),
         **rates,
-        "passes": ipywidgets.IntSlider(2, min=2, max=MOST_PASSES, description="passes", **wide),
+        "passes": new_slider("passes", range(2, MOST_PASSES + 1), 2),
         "seed": ipywidgets.BoundedIntText(0, min=0, max=2**31, description="masks, seed", **wide),
     }
     fresh = ipywidgets.Button(description="new masks", layout={"width": "9em"}, tooltip="Draw other dropout masks")

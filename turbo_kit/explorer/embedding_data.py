@@ -115,7 +115,9 @@ def embedding_data(
     found = [_neighbours({name: view[rows] for name, view in views.items()}) for views in frames.views]
     config = chosen[0].config
     corpus = corpus or load_corpus(config.corpus)
-    where = "" if len(frames.views) == len(frames.names) else " of the chosen epoch"
+    where = ""
+    if frames.chosen is not None and len(frames.views) < len(frames.names):
+        where = f" of {frames.names[frames.chosen]}, whichever epoch the map shows"
     return EmbeddingData(
         title=f"{' / '.join(named)} on {corpus.name}, {len(clips)} {' and '.join(SPLITS[split])} clips",
         corpus=config.corpus,
@@ -126,7 +128,7 @@ def embedding_data(
         predicted=np.stack(frames.predicted)[:, rows],
         neighbours=np.stack([indices for indices, _ in found]),
         similarities=np.stack([cosines for _, cosines in found]),
-        about_neighbours=f"Cosine in the projected space{where}, among the clips shown."
+        about_neighbours=f"Cosine in the projected space{where}; among the clips shown."
         if found[0][0].shape[-1]
         else "No neighbours: this run has no space that both modalities share.",
         audio=_audio(corpus, clips["id"].tolist()),

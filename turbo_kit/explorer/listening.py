@@ -1,8 +1,10 @@
 """A listening game: name the class of clips by ear, by eye or by both, and see how models did on the same clips."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,11 +165,17 @@ def _presented(clip: Utterance, given: str, place: int, count: int) -> "tuple[ip
 
     parts: list[Any] = [ipywidgets.HTML(f"Clip {place + 1} of {count}")]
     if given != "text":
-        kind = clip.path.suffix.removeprefix(".")
-        parts.append(ipywidgets.Audio(value=clip.path.read_bytes(), format=kind, autoplay=False, loop=False))
+        parts.append(ipywidgets.HTML(_player(clip.path)))
     if given != "audio":
         parts.append(ipywidgets.HTML(f'<blockquote style="font-size:1.2em">{escape(clip.text)}</blockquote>'))
     return tuple(parts)
+
+
+def _player(path: Path) -> str:
+    """A player with a name for a screen reader, which `ipywidgets.Audio` cannot have."""
+    sound = base64.b64encode(path.read_bytes()).decode("ascii")
+    kind = path.suffix.removeprefix(".")
+    return f'<audio controls aria-label="The clip" src="data:audio/{kind};base64,{sound}"></audio>'
 
 
 def _tabulated(game: ListeningGame) -> str:

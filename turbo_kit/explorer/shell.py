@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 THEME = "--ink:var(--jp-ui-font-color1);--muted:var(--jp-ui-font-color2);--rule:var(--jp-border-color2);" + (
     "--paper:var(--jp-layout-color0)"
 )
+FITTING = "<style>.turbo-figure :is(svg, img) { max-width: 100%; height: auto; }</style>"
+"""A figure is as wide as it was drawn, or as the notebook where that is narrower."""
 _NUMBERS = count()
 
 
 def shown(figure: "Figure", said: str) -> str:
     """A figure as HTML in the notebook's own ink and paper, and below it a line that says what it shows."""
     svg = inline_svg(figure, said, f"explorer{next(_NUMBERS)}")
-    return f'<div style="{THEME}">{svg}<p role="status" style="color:var(--ink)">{escape(said)}</p></div>'
+    line = f'<p role="status" style="color:var(--ink)">{escape(said)}</p>'
+    return f'<div class="turbo-figure" style="{THEME}">{FITTING}{svg}{line}</div>'
 
 
 def follow(

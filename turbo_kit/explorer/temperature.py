@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from turbo_kit.explorer.shell import follow
+from turbo_kit.explorer.slider import new_slider
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -43,15 +44,9 @@ def temperature_explorer(
         return _curves(objective, views, pair)
 
     temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
-    wide = {"layout": ipywidgets.Layout(width="34em"), "style": {"description_width": "7em"}}
     names = [each.name for each in all_pairs(objective, views)]
     controls = {
-        "temperature": ipywidgets.SelectionSlider(
-            options=[(_stop(each), each) for each in sorted({*STOPS, temperature})],
-            value=temperature,
-            description="temperature",
-            **wide,
-        ),
+        "temperature": new_slider("temperature", STOPS, temperature, _stop),
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "pair": ipywidgets.ToggleButtons(
             options=names, value=pair, description="pair", style={"description_width": "7em", "button_width": "5em"}
