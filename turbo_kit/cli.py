@@ -190,7 +190,8 @@ def corpus(
     for part in describe(check):
         _say(f"{part}\n")
     if not check.usable:
-        raise InputError(f"{name} cannot be used as it is: see what is missing, unreadable or leaking above.")
+        hint = " Another --protocol may keep apart what leaks." if check.leaks else ""
+        raise InputError(f"{name} cannot be used as it is: see what is missing, unreadable or leaking above.{hint}")
     if strict and check.corpus.problems:
         raise InputError(f"{name}: {len(check.corpus.problems)} lines or files were left out, and --strict is given.")
     minutes = sum(sound.seconds for sound in check.sounds.values()) / 60
