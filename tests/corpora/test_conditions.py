@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from turbo_kit import Corpus, InputError, RunConfig, Utterance, load_corpus, load_fold
+from turbo_kit.ablation.plan import fold_of
 from turbo_kit.batches import decode
 from turbo_kit.corpora.conditions import (
     SUBSTITUTES,
@@ -183,6 +184,12 @@ def test_a_fold_has_what_its_config_asks_for_and_lists_that_go_by_gold(quick):
         assert [u.id for u in one] == [u.id for u in other]
         assert {u.snr for u in other} == {5.0} and {u.snr for u in one} == {math.inf}
         assert {u.text for u in other} == {""} and [u.gold for u in other] == [u.text for u in one]
+
+
+def test_an_ablation_gives_each_run_the_lists_of_its_own_conditions(quick):
+    configs = [quick(), quick(transcripts="empty"), quick(word_errors=0.5), quick(snr=5), quick(objective="ce")]
+    prints = [fold_of(config).test.fingerprint for config in configs]
+    assert len(set(prints)) == 4 and prints[0] == prints[-1]
 
 
 def test_word_errors_hide_no_sentence_that_stands_in_two_lists(manifest_of):
