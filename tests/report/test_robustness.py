@@ -87,3 +87,16 @@ def test_clips_without_labels_leave_the_section_open(tmp_path):
     write_report(tmp_path, maps=False)
     assert pd.read_csv(tmp_path / "report_tables" / "robustness.csv")["UA"].isna().all()
     assert summary_table([run])["UA"].isna().all()
+
+
+def test_each_row_has_a_line_from_the_clips_as_they_are_to_the_worst_noise(robustness):
+    table = pd.read_csv(robustness.with_name("report_tables") / "robustness.csv")
+    figure = robustness_curves(table.assign(modality=table["modality"].fillna("")))
+    for axes, condition in zip(figure.axes, ("40 % word errors", "0 dB SNR"), strict=True):
+        lines = [line for line in axes.lines if len(line.get_xdata()) > 1]
+        assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(lines) == 4
+        for name, line in zip(table["objective"].unique(), lines, strict=True):
+            own = table[table["objective"] == name].set_index("condition")["UA"]
+            assert (np.diff(line.get_xdata()) > 0).all()
+            assert line.get_ydata()[[0, -1]].tolist() == pytest.approx([100 * own["as is"], 100 * own[condition]])
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["as is", "20", "0"]

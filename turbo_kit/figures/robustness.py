@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS = 3
-"""Names of rows beside one another."""
+ACROSS = 2
+"""Names of rows beside one another above each panel."""
 
 
 def robustness_curves(table: "pd.DataFrame") -> "Figure":
@@ -33,7 +33,8 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
     if not panels:
         raise InputError("no run was tested under noise: set tested_word_errors or tested_snr.")
     with drawing():
-        legend = LINE * text_lines([max(looks, key=lambda name: name.count(", "))]) * -(-len(looks) // ACROSS)
+        across = ACROSS * len(panels)
+        legend = LINE * text_lines([max(looks, key=lambda name: name.count(", "))]) * -(-len(looks) // across)
         figure = new_figure(5.0 * len(panels), 3.9 + legend)
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, modality in zip(grid, panels, strict=True):
@@ -41,7 +42,7 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
         grid[0].set_ylabel("UA on test, %")
         names = [wrapped(name) for name in looks]
         handles = mark_handles(looks.values())
-        figure.legend(handles, names, loc="outside upper left", ncols=ACROSS, frameon=False, handletextpad=0.2)
+        figure.legend(handles, names, loc="outside upper left", ncols=across, frameon=False, handletextpad=0.2)
         return figure
 
 
@@ -49,7 +50,7 @@ def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, 
     """The lines of all rows that were tested under one kind of noise, which grows to the right."""
     noised = table[(table["modality"] == modality) & table["level"].notna()]
     levels = np.unique(noised["level"].to_numpy(float))
-    ticks = 100 * levels if modality == "text" else -levels
+    ticks = 100 * levels if modality == "text" else -levels[::-1]
     gap = max(5.0, float(np.diff(levels).max(initial=0)))
     start = 0.0 if modality == "text" else float(ticks.min()) - gap  # clips without noise have no ratio
     apart = 0.012 * (float(ticks.max()) - start)

@@ -98,8 +98,8 @@ def _text(table: "pd.DataFrame") -> str:
         found = [rates["word_error_rate"][rates["level"] == level].mean() for level in levels]
         reached = ", ".join(f"{percent(rate)} at {100 * level:g}" for level, rate in zip(levels, found, strict=True))
         text += (
-            "Word errors: each word is deleted or substituted at that rate, half of them each, by frequent English "
-            f"words; word error rate against gold in percent: {reached}. "
+            "Word errors: at that rate a word is deleted, or a frequent English word stands in its place; word error "
+            f"rate against gold in percent: {reached}. "
         )
     if ((table["modality"] == "audio") & table["level"].notna()).any():
         text += "Noise is white; the ratio is that of the mean power of the whole clip. "
