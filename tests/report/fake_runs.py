@@ -59,7 +59,7 @@ def write_run(
         options = (classes, clips, speakers, skill / place, centre, width, text_width, noise)
         table, _, scores = _split(run, "test", config, *options)
         parts[condition.split] = (table, {}, {"UA": scores["UA"]})
-    errors = {split: config.word_errors for split in ("train", "dev", "test")[: 3 if done else 2]}
+    errors = dict.fromkeys(("train", "dev", "test")[: 3 if done else 2], config.word_errors)
     errors |= {c.split: config.word_errors + 0.99 * c.level for c in conditions if c.modality == "text"}
     history = _history(epochs, skill, noise)
     tables = [table.assign(split=split) for split, (table, _, _) in parts.items()]
