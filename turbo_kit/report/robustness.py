@@ -76,7 +76,7 @@ def transcripts_said(runs: Sequence[Run]) -> str:
     found: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
         result = run.result
-        source = result["config"]["transcripts"]
+        source = result["config"].get("transcripts", "gold")  # runs before this knob had no other
         if source != GOLD or result["config"]["word_errors"]:
             found.setdefault(source, []).append(_error_rates(result))
     said = []
