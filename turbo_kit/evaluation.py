@@ -72,7 +72,7 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     others = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
     others |= {c.split: _with(model, features, clips, c.modality, progress) for c, clips in noised.items()}
     for predicted, found in ((table, scores), *others.values()):
-        found |= _at_threshold(run, predicted)
+        found |= _at_threshold(result, run.config.false_accept_rate, predicted)
     result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in others.items()}
     result["transcripts"]["word_error_rate"] |= {"test": transcript_errors(test)} | {
         condition.split: transcript_errors(clips) for condition, clips in noised.items() if condition.modality == "text"
@@ -198,13 +198,13 @@ def _predicted(logits: "NDArray[np.float32]", corpus: Corpus) -> tuple["pd.DataF
     return table, classification_scores(np.array(corpus.labels), probabilities, corpus.classes)
 
 
-def _at_threshold(run: Run, predicted: "pd.DataFrame") -> dict[str, Any]:
+def _at_threshold(result: Mapping[str, Any], target: float, predicted: "pd.DataFrame") -> dict[str, Any]:
     """Scores of two classes at the threshold that development data chose; nothing where there are more."""
-    threshold = run.result["metrics"]["dev"].get("threshold")
+    threshold = result["metrics"]["dev"].get("threshold")
     if threshold is None:
         return {}
-    reached = at_threshold(*truth_and_score(predicted, run.result["classes"]), threshold)
-    return {"at_threshold": {"threshold": threshold, "target": run.config.false_accept_rate, **reached}}
+    reached = at_threshold(*truth_and_score(predicted, result["classes"]), threshold)
+    return {"at_threshold": {"threshold": threshold, "target": target, **reached}}
 
 
 def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> "dict[str, NDArray[np.float32]]":

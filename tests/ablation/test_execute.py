@@ -17,6 +17,7 @@ from turbo_kit.ablation import execute as execute_module
 from turbo_kit.ablation.execute import execute
 from turbo_kit.ablation.grid import search_configs
 from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, estimate, plan, settings_of
+from turbo_kit.corpora.conditions import conditions_of
 from turbo_kit.encoders import Encoder
 from turbo_kit.evaluation import clip_features
 from turbo_kit.runs import finished_runs, runs_in
@@ -41,13 +42,17 @@ def results(folder):
     return {run.folder.name: pd.read_parquet(run.folder / "predictions.parquet") for run in finished_runs(folder)}
 
 
-@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True}, {"trainable_layers": 1}])
+NOISE = {"tested_word_errors": [0.5], "tested_snr": [10.0]}
+
+
+@pytest.mark.parametrize("knobs", [{}, {"layer_mix": True}, {"trainable_layers": 1}, NOISE])
 def test_a_run_finds_its_features_computed(quick, tmp_path, monkeypatch, knobs):
     monkeypatch.setenv("TURBO_KIT_CACHE", str(tmp_path))
     config = quick(**knobs)
     execute_module._compute_features([config])
     monkeypatch.setattr(Encoder, "trunk", None)
-    for clips in vars(load_fold(config)).values():
+    fold = load_fold(config)
+    for clips in (*vars(fold).values(), *(condition.of(fold.test) for condition in conditions_of(config))):
         clip_features(TurboModel.from_config(config, clips.classes), clips)
 
 

@@ -41,19 +41,6 @@ def test_the_positive_class_of_binary_metrics_is_speech_to_a_device(corpus):
     assert corpus.classes == ("human-directed", "device-directed")
 
 
-def test_four_folds_of_384_192_192_without_a_leak(corpus):
-    assert corpus.folds == 4
-    for index in range(4):
-        fold = corpus.fold(index)  # raises where it leaks
-        assert (len(fold.train), len(fold.dev), len(fold.test)) == (384, 192, 192)
-
-
-def test_no_voice_reads_a_sentence_twice_and_groups_share_none(corpus):
-    assert max(Counter((u.speaker, u.text) for u in corpus.utterances).values()) == 1
-    groups = [{u.text for u in corpus.utterances if u.group == group} for group in ("g1", "g2", "g3", "g4")]
-    assert len(set.union(*groups)) == sum(map(len, groups))
-
-
 def test_the_same_words_go_either_way(corpus):
     """Two thirds of the sentence templates occur in both classes, whole sentences too."""
     of_class = [{u.template for u in corpus.utterances if u.label == label} for label in corpus.classes]

@@ -24,19 +24,6 @@ def test_1440_clips_of_16_voices_with_balanced_classes(corpus):
     assert "Synthetic speech" in corpus.about
 
 
-def test_four_folds_of_720_360_360_without_a_leak(corpus):
-    assert corpus.folds == 4
-    for index in range(4):
-        fold = corpus.fold(index)  # raises where it leaks
-        assert (len(fold.train), len(fold.dev), len(fold.test)) == (720, 360, 360)
-
-
-def test_no_voice_reads_a_sentence_twice_and_groups_share_none(corpus):
-    assert max(Counter((u.speaker, u.text) for u in corpus.utterances).values()) == 1
-    groups = [{u.text for u in corpus.utterances if u.group == group} for group in ("g1", "g2", "g3", "g4")]
-    assert len(set.union(*groups)) == sum(map(len, groups))
-
-
 def test_clips_are_16_khz_mono_opus_of_at_most_18_mb_together(corpus):
     for u in corpus.utterances[::15]:
         info = soundfile.info(u.path)

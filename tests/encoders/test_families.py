@@ -6,23 +6,11 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from tiny_models import ALL, AUDIO, LAYERS, items, modality, reference
+from tiny_models import ALL, AUDIO, LAYERS, build, items, reference
 
-from turbo_kit.encoders import Encoded, Hidden, build_encoder
+from turbo_kit.encoders import Encoded, Hidden
 
 DEPTHS = (0, 1, LAYERS, -1)  # trainable_layers
-
-
-def build(folders, name, trainable_layers, dropout=0.0, **options):
-    torch.manual_seed(0)
-    return build_encoder(
-        str(folders[name]),
-        modality(name),
-        trainable_layers=trainable_layers,
-        dropout=dropout,
-        head_width=32,
-        **options,
-    )
 
 
 def real_rows(encoded, number, passes=1):

@@ -11,6 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch.nn import functional
 
+from turbo_kit.encoders import Encoder, Hidden, build_encoder
+
 RATE = 16_000
 LAYERS = 3
 WIDTH = 32
@@ -61,6 +63,33 @@ def items(name: str) -> list[Any]:
     if modality(name) == "audio":
         return [clip(0.31, 1), clip(0.52, 2), clip(1.9, 3)]
     return [SHORT_TEXT, "we can not find the key", LONG_TEXT]
+
+
+def build(
+    folders: dict[str, Path], name: str, trainable_layers: int = 0, dropout: float = 0.0, **options: Any
+) -> Encoder:
+    """An encoder on a tiny model, its new layers as the same seed makes them."""
+    torch.manual_seed(0)
+    options = {"head_width": 32, **options}
+    return build_encoder(
+        str(folders[name]), modality(name), trainable_layers=trainable_layers, dropout=dropout, **options
+    )
+
+
+def assert_independent_of_neighbours(encoder: Encoder, name: str) -> torch.Tensor:
+    """An utterance's pooled vector is the same alone, beside longer ones and whatever stands in the padding.
+
+    Returns:
+        (3, D), the vectors of `items(name)` in one batch.
+    """
+    everything = items(name)
+    hidden = encoder.trunk(everything)
+    filled = hidden.sequence.clone()
+    filled[~hidden.mask] = 7
+    together: torch.Tensor = encoder(Hidden(filled, hidden.mask)).pooled[0]
+    for row, item in zip(together, everything, strict=True):
+        torch.testing.assert_close(row, encoder(encoder.trunk([item])).pooled[0, 0], atol=2e-5, rtol=1e-4)
+    return together
 
 
 def save(name: str, folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """The report's section on missing and noised modalities: every condition in one table, none in the leader board."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,18 @@ def test_where_the_transcripts_come_from_is_said_unless_all_are_gold(tmp_path):
     write_run(tmp_path, objective="turbo", transcripts="whisper", word_errors=0.1)
     said = "whisper; word error rate against gold in percent: train 10.0, dev 10.0, test 10.0"
     assert said in write_report(tmp_path, maps=False).read_text()
+
+
+def test_a_run_from_before_these_knobs_is_one_with_their_defaults(tmp_path):
+    run = write_run(tmp_path, objective="turbo")
+    result = run.result
+    result.pop("transcripts")
+    for knob in ("transcripts", "word_errors", "snr", "tested_word_errors", "tested_snr"):
+        result["config"].pop(knob)
+    (run.folder / "config.json").write_text(json.dumps(result["config"]))
+    (run.folder / "result.json").write_text(json.dumps(result))
+    page = write_report(tmp_path, maps=False).read_text()
+    assert TITLE not in page and "word error rate against gold" not in page
 
 
 def test_clips_without_labels_leave_the_section_open(tmp_path):

@@ -18,6 +18,7 @@ from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, fold_of, plan
 from turbo_kit.ablation.progress import Ended, Progress, Report
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Utterance
+from turbo_kit.corpora.conditions import conditions_of
 from turbo_kit.runs import ERROR, NOTEBOOK, Run, write_json
 
 Engine = Literal["local", "dask"]
@@ -102,7 +103,9 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
 
     wanted: dict[tuple[Any, ...], dict[Utterance, None]] = {}
     for config in configs:
-        clips = [u for part in vars(fold_of(config)).values() for u in part.utterances]
+        fold = fold_of(config)
+        lists = [*vars(fold).values(), *(condition.of(fold.test) for condition in conditions_of(config))]
+        clips = [u for part in lists for u in part.utterances]
         for modality, name in config.modalities.items():
             cut = (config.trainable_layers, config.view_depth, config.layer_mix)
             key = (name, modality, *cut, config.max_seconds)

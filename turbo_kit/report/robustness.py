@@ -11,6 +11,7 @@ from turbo_kit.figures import robustness_curves
 from turbo_kit.metrics import speaker_bootstrap
 from turbo_kit.report.page import Section, Table, picture
 from turbo_kit.report.rows import Row
+from turbo_kit.report.summary import known_mean
 from turbo_kit.report.wording import interval, percent, records
 from turbo_kit.runs import Run
 
@@ -24,9 +25,9 @@ def robustness_sections(rows: Sequence[Row]) -> Iterator[Section]:
     Args:
         rows: of the test list itself.
     """
-    table = condition_table(rows)
-    if (table["condition"] == "as is").all():
+    if all(_tested(row) == ["test"] for row in rows):
         return
+    table = condition_table(rows)
     names = list(dict.fromkeys(row.name for row in rows))
     heads = _ordered(table)
     found = {(line["objective"], line["condition"]): line for line in records(table)}
@@ -55,8 +56,7 @@ def condition_table(rows: Sequence[Row]) -> "pd.DataFrame":
     for row in rows:
         levels = {condition.split: condition for condition in conditions_of(row.runs[0].config)}
         results = [run.result for run in row.runs]
-        splits = [name for name in results[0]["metrics"] if all(name in one["metrics"] for one in results)]
-        for split in (name for name in splits if name.split()[0] == "test"):
+        for split in _tested(row):
             condition = levels.get(split)
             lines.append(
                 {
@@ -65,24 +65,29 @@ def condition_table(rows: Sequence[Row]) -> "pd.DataFrame":
                     "modality": condition.modality if condition else split.removeprefix("test").split(" ")[-1],
                     "level": condition.level if condition else np.nan,
                     **_score(replace(row, split=split)),
-                    "word_error_rate": _mean([_error_rates(one).get(split) for one in results]),
+                    "word_error_rate": known_mean([_error_rates(one).get(split) for one in results]),
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _tested(row: Row) -> list[str]:
+    """The test list and its other conditions, as far as all runs of a row have them."""
+    metrics = [run.result["metrics"] for run in row.runs]
+    return [name for name in metrics[0] if name.split()[0] == "test" and all(name in one for one in metrics)]
 
 
 def transcripts_said(runs: Sequence[Run]) -> str:
     """Where the transcripts come from and how many of their words are wrong; empty where all are gold."""
     found: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
-        result = run.result
-        source = result["config"].get("transcripts", "gold")  # runs before this knob had no other
-        if source != GOLD or result["config"]["word_errors"]:
-            found.setdefault(source, []).append(_error_rates(result))
+        config = run.config
+        if config.transcripts != GOLD or config.word_errors:
+            found.setdefault(config.transcripts, []).append(_error_rates(run.result))
     said = []
     for source, rates in found.items():
         lists = ", ".join(
-            f"{name} {percent(_mean([one.get(name) for one in rates]))}" for name in ("train", "dev", "test")
+            f"{name} {percent(known_mean([one.get(name) for one in rates]))}" for name in ("train", "dev", "test")
         )
         said.append(f"{source}; word error rate against gold in percent: {lists}")
     return "; ".join(said)
@@ -126,14 +131,9 @@ def _score(row: Row) -> dict[str, float]:
     frame = row.predictions
     found = speaker_bootstrap(frame) if frame["label"].notna().any() else {}
     names = {"UA": "mean", "UA_low": "low", "UA_high": "high"}
-    return {name: _mean([found.get(statistic)]) for name, statistic in names.items()}
+    return {name: known_mean([found.get(statistic)]) for name, statistic in names.items()}
 
 
 def _error_rates(result: dict[str, Any]) -> dict[str, float | None]:
     rates: dict[str, float | None] = result.get("transcripts", {}).get("word_error_rate", {})
     return rates
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else float("nan")

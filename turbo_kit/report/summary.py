@@ -109,7 +109,7 @@ def _scores(row: Row, frame: "pd.DataFrame") -> dict[str, Any]:
         "UA_low": _number(ua["low"]),
         "UA_high": _number(ua["high"]),
         "WA": _number(wa["mean"]),
-        "macro_F1": _mean([score["macro_F1"] for score in scores]),
+        "macro_F1": known_mean([score["macro_F1"] for score in scores]),
     }
 
 
@@ -152,7 +152,7 @@ def _averages(row: Row) -> dict[str, Any]:
     two_classes = [{name: score[name] for name in ("EER", "ROC_AUC") if name in score} for score in scores]
     flat = [one | _retrieval(score) | _geometry(score) for one, score in zip(two_classes, scores, strict=True)]
     names = dict.fromkeys(name for one in flat for name in one)
-    return {name: _mean([one.get(name) for one in flat]) for name in names}
+    return {name: known_mean([one.get(name) for one in flat]) for name in names}
 
 
 def _metrics(row: Row) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def _retrieval(scores: dict[str, Any]) -> dict[str, float | None]:
     if not found:
         return {}
     both = [found["audio_to_text"], found["text_to_audio"]]
-    means = {k: _mean([one[k] for one in both]) for k in both[0]}
+    means = {k: known_mean([one[k] for one in both]) for k in both[0]}
     directions = {f"{way}_{k}": value for way, recalls in found.items() for k, value in recalls.items()}
     return means | directions
 
@@ -180,7 +180,8 @@ def _geometry(scores: dict[str, Any]) -> dict[str, float | None]:
     return flat
 
 
-def _mean(values: Sequence[float | None]) -> float:
+def known_mean(values: Sequence[float | None]) -> float:
+    """The mean of the values that are known; NaN where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else float("nan")
 
