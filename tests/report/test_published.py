@@ -20,6 +20,9 @@ def test_they_stand_below_the_rows_of_the_report_with_protocol_and_source(tmp_pa
         write_run(tmp_path, corpus="iemocap:/data/IEMOCAP", objective=objective, fold=0)
     write_run(tmp_path, corpus="iemocap:/data/IEMOCAP", objective="turbo", fold=1)
     table = published(tmp_path)
+    assert table["result"].tolist()[:2] == ["ce-2pass (demo + demo)", "turbo (demo + demo)"]
+    scores = table.set_index("result").loc[["MGCMA (wav2vec2 + BERT)", "HuBERT-base"], ["WA %", "UA %"]]
+    assert scores.astype(float).to_numpy().tolist() == [[78.87, 80.24], [63.1, 63.9]]
     own = table["source"] == "this report"
     assert own.tolist() == [True, True] + [False] * (len(table) - 2)
     assert table["protocol"][1].startswith("2 of 5 folds, 1 seed;")

@@ -16,27 +16,27 @@ class Published(NamedTuple):
     """One result as it was published; scores in percent, empty where none was given."""
 
     name: str
-    modalities: str
     wa: str
     ua: str
+    modalities: str
     protocol: str
     source: str
 
 
 _EMOBOX = "frozen encoder; five folds, each a session"
 IEMOCAP = (
-    Published("MGCMA (wav2vec2 + BERT)", "audio and gold text", "78.87", "80.24", "five folds", "arXiv 2412.20821"),
+    Published("MGCMA (wav2vec2 + BERT)", "78.87", "80.24", "audio and gold text", "five folds", "arXiv 2412.20821"),
     Published(
         "MMER",
-        "audio and gold text",
         "81.2",
         "",
+        "audio and gold text",
         "five folds; its public code chooses the best epoch on the session that it tests",
         "arXiv 2203.16794",
     ),
-    Published("WavLM-large", "audio", "69.1", "69.5", _EMOBOX, "EmoBox, arXiv 2406.07162"),
-    Published("HuBERT-base", "audio", "63.1", "63.9", _EMOBOX, "EmoBox, arXiv 2406.07162"),
-    Published("wav2vec2-base", "audio", "57.7", "58.3", _EMOBOX, "EmoBox, arXiv 2406.07162"),
+    Published("WavLM-large", "69.1", "69.5", "audio", _EMOBOX, "EmoBox, arXiv 2406.07162"),
+    Published("HuBERT-base", "63.1", "63.9", "audio", _EMOBOX, "EmoBox, arXiv 2406.07162"),
+    Published("wav2vec2-base", "57.7", "58.3", "audio", _EMOBOX, "EmoBox, arXiv 2406.07162"),
 )
 """IEMOCAP with four classes (happy and excited as one). The Turbo paper's own figures are not among them: its tables
 were not at hand."""
@@ -64,12 +64,12 @@ def published_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[S
     own = []
     for row, values in zip(rows, records(table), strict=True):
         config = row.runs[0].config
-        encoders = " + ".join(config.modalities.values())
+        encoders = " + ".join(name.rpartition("/")[2] for name in config.modalities.values())  # of a folder or the hub
         seeds = f"{values['seeds']} seed{'s' * (values['seeds'] > 1)}"
         protocol = f"{values['folds']} of 5 folds, {seeds}; epoch chosen on another session"
         shown = f"{percent(values['UA'])} {interval(values, 'UA')}"
         modalities = " and ".join(config.modalities)
-        own.append([f"{row.name} ({encoders})", modalities, percent(values["WA"]), shown, protocol, "this report"])
-    head = ("result", "modalities", "WA %", "UA %", "protocol", "source")
+        own.append([f"{row.name} ({encoders})", percent(values["WA"]), shown, modalities, protocol, "this report"])
+    head = ("result", "WA %", "UA %", "modalities", "protocol", "source")
     caption = "IEMOCAP, four classes: this report and published results"
     yield Section("Published results", TEXT, tables=[Table("published", caption, head, [*own, *map(list, IEMOCAP)])])
