@@ -36,6 +36,7 @@ def test_a_misspelt_parameter_is_an_error_with_the_nearest_name() -> None:
         ({"view_depth": "all"}, "expected a whole number or None"),
         ({"head_width": 100}, "head_width = 100: it must be a multiple of 32"),
         ({"head_layers": 0}, "must be at least 1"),
+        ({"chunk_size": 0}, "chunk_size = 0 is out of range: it must be at least 1"),
         ({"word_errors": 1.5}, "must be from 0 to 1"),
         ({"tested_word_errors": [0.1, 20]}, "tested_word_errors = 20.0 is out of range: it must be from 0 to 1"),
         ({"tested_snr": [500]}, "tested_snr = 500.0 is out of range"),

@@ -122,6 +122,8 @@ class RunConfig:
     """Clips in a batch; the contrastive terms have batch_size - 1 negatives."""
     accumulate: int = 1
     """Batches for each step of the optimiser."""
+    chunk_size: int | None = None
+    """Clips that pass the model at once; the batch, and so the number of negatives, stays batch_size. None: all."""
     learning_rate: float = 1e-3
     """Learning rate of new layers: light heads, projections, classifier."""
     encoder_learning_rate: float = 2e-5
@@ -260,6 +262,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
     "batch_size": (2, math.inf),
     "accumulate": (1, math.inf),
+    "chunk_size": (1, math.inf),
     "learning_rate": (0, math.inf),
     "encoder_learning_rate": (0, math.inf),
     "weight_decay": (0, math.inf),
