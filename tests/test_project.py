@@ -21,7 +21,7 @@ ROOMS = [
     ["inspection"],
     ["maps"],
     ["training"],
-    ["evaluation"],
+    ["evaluation", "gradient_cache"],
     ["runs"],
     ["model"],
     ["model_card", "fusion"],

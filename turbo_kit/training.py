@@ -18,7 +18,6 @@ from turbo_kit.config import ABSENT, InputError, RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.conditions import transcript_errors
 from turbo_kit.corpora.utterance import UNLABELLED
-from turbo_kit.encoders import Hidden
 from turbo_kit.encoders.cache import Features
 from turbo_kit.evaluation import (
     card_scores,
@@ -30,6 +29,7 @@ from turbo_kit.evaluation import (
     write_epochs,
     write_outputs,
 )
+from turbo_kit.gradient_cache import Batch, backward, memory_errors
 from turbo_kit.metrics import classification_scores, selection_score, threshold_at, truth_and_score
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
@@ -210,11 +210,10 @@ def training_steps(ready: Ready) -> Iterator[Step]:
     ready.objective.to(fabric.device)
     wrapped, optimizer = fabric.setup(ready.model, optimizer)
     for epoch in range(1, config.epochs + 1):
-        for number, (hidden, labels, transcripts) in enumerate(batches.of_epoch(epoch), start=1):
+        for number, batch in enumerate(batches.of_epoch(epoch), start=1):
             ready.model.train()
-            output = wrapped(hidden, ready.objective.passes)
-            loss = ready.objective(output.views, output.logits, labels, same=transcripts)
-            fabric.backward(loss.total / config.accumulate)
+            with memory_errors(config):
+                loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate)
             if number % config.accumulate == 0 or number == len(batches):
                 if config.clip_norm:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
@@ -281,16 +280,17 @@ class _Batches:
         self._features, self._lengths, self._device = features, clip_lengths(features), device
         self._labels = torch.tensor(labels)
         self._transcripts = torch.tensor(np.unique([u.text for u in train.utterances], return_inverse=True)[1])
-        self._size, self._seed = config.batch_size, config.seed
+        self._size, self._chunk, self._seed = config.batch_size, config.chunk_size, config.seed
 
     def __len__(self) -> int:
         return max(1, len(self._lengths) // self._size)
 
-    def of_epoch(self, epoch: int) -> Iterator[tuple[dict[str, Hidden], Tensor, Tensor]]:
-        """What the trunks gave by modality, labels (B,) and numbers of the transcripts (B,), batch by batch."""
+    def of_epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, each in chunks of `chunk_size` clips that are padded no further than they need."""
         for indices in bucketed_batches(self._lengths, self._size, seed=self._seed, epoch=epoch):
-            hidden = padded_batch(self._features, indices, self._device)
-            yield hidden, self._labels[indices].to(self._device), self._transcripts[indices].to(self._device)
+            parts = np.split(indices, range(self._chunk, len(indices), self._chunk)) if self._chunk else [indices]
+            chunks = [padded_batch(self._features, part, self._device) for part in parts]
+            yield Batch(chunks, self._labels[indices].to(self._device), self._transcripts[indices].to(self._device))
 
 
 def _check_finite(means: dict[str, float], epoch: int) -> None:
