@@ -55,7 +55,6 @@ def backward(fabric: "Fabric", model: Any, objective: Objective, batch: Batch, a
             parts.append(_by_clip(model(chunk, objective.passes)))
     outputs = {name: torch.cat([part[name] for part in parts]).requires_grad_() for name in parts[0]}
     loss = _backward_of_loss(fabric, objective, outputs, batch, accumulate)
-    after = _random_state(device)
 
     sizes = [len(part["logits"]) for part in parts]
     gradients = {name: torch.split(output.grad, sizes) for name, output in outputs.items() if output.grad is not None}
@@ -64,7 +63,6 @@ def backward(fabric: "Fabric", model: Any, objective: Objective, batch: Batch, a
         part = _by_clip(model(chunk, objective.passes))
         # The gradient of this sum is the chain rule: what the loss makes of the outputs, times theirs.
         fabric.backward(reduce(add, ((part[name] * gradient[number]).sum() for name, gradient in gradients.items())))
-    _restore(after, device)
     return loss
 
 
