@@ -177,6 +177,14 @@ def test_both_runs_of_a_chunk_see_the_same_bf16(ready):
     assert furthest(gradients, same_gradients) < 1e-5
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_random_state_of_a_gpu_is_restored_too(ready):
+    ready = ready(**DROPOUT, **WAYS["transformers"], device="cuda", precision="32-true")
+    model, batch = batch_of(ready)
+    found, expected = (of_seed(ready, model, batch, how)[1] for how in (backward, with_graphs_kept))
+    assert furthest(found, expected) < 1e-4
+
+
 class Kept:
     """Counts the numbers that are kept for backward passes beside the parameters: now, and at most so far."""
 
