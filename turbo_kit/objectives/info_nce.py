@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from turbo_kit.objectives.memory_flat import FLAT_FROM, flat_info_nce
 from turbo_kit.objectives.similarity import (
     Similarity,
     allowed_negatives,
@@ -25,6 +26,7 @@ from turbo_kit.objectives.similarity import (
     filled,
     masked_mean,
     similarity_logits,
+    unit,
 )
 
 Direction = Literal["symmetric", "one"]
@@ -43,6 +45,9 @@ def info_nce(
     present: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE between two views of the same clips: row i of x belongs with row i of y.
+
+    From `FLAT_FROM` clips on it is computed in tiles, in memory that grows with B, not with its square; its gradient
+    can then not be differentiated again. All pairs of a board at once, as `pair_losses` takes them, cost less still.
 
     Args:
         x: (B, D), the anchors where one direction is taken.
@@ -63,6 +68,25 @@ def info_nce(
     Raises:
         InputError: shapes, a setting or the temperature cannot be used.
     """
+    check_choice("similarity", similarity, get_args(Similarity))
+    _check("InfoNCE", x, y, direction, negatives, groups)
+    if len(x) >= FLAT_FROM:
+        views = {"x": x, "y": y}
+        if present is not None:
+            views = {name: filled(view, present) for name, view in views.items()}
+        if similarity == "cosine":
+            views = {name: unit(view) for name, view in views.items()}
+        (loss,) = flat_info_nce(
+            views,
+            [("x", "y")],
+            temperature=temperature,
+            unit_length=similarity == "cosine",
+            symmetric=direction == "symmetric",
+            within_views=negatives == "both",
+            groups=groups,
+            present=[present],
+        )
+        return loss
 
     def logits_of(anchors: Tensor, others: Tensor) -> Tensor:
         return similarity_logits(anchors, others, temperature, similarity)
@@ -75,7 +99,7 @@ def softmax_loss(
     x: Tensor,
     y: Tensor,
     logits_of: Callable[[Tensor, Tensor], Tensor],
-    anchor_losses: Callable[[Tensor, Tensor], Tensor],
+    anchor_losses: Callable[[Tensor, Tensor | None], Tensor],
     direction: Direction,
     negatives: Negatives,
     groups: Tensor | None,
@@ -88,7 +112,7 @@ def softmax_loss(
         x, y, direction, negatives, groups, present: as for `info_nce`.
         logits_of: makes (B, B) logits of two views (B, D); entry ij says how well anchor i fits the other j.
         anchor_losses: makes the (B,) losses of logits (B, C), the positives on the diagonal, and of (B, C) bool,
-            which of them are negatives.
+            which of them are negatives; None: all others are.
 
     Returns:
         Scalar, as for `info_nce`.
@@ -96,15 +120,14 @@ def softmax_loss(
     Raises:
         InputError: as for `info_nce`.
     """
-    check_choice("direction", direction, get_args(Direction))
-    check_choice("negatives", negatives, get_args(Negatives))
-    check_batch(name, x, y, groups)
+    _check(name, x, y, direction, negatives, groups)
     if present is not None:
         x, y = filled(x, present), filled(y, present)
-    allowed = allowed_negatives(len(x), x.device, groups, present)
+    everyone = groups is None and present is None and negatives == "other"
+    allowed = None if everyone else allowed_negatives(len(x), x.device, groups, present)
 
     def one_way(logits: Tensor, view: Tensor) -> Tensor:
-        if negatives == "other":
+        if allowed is None or negatives == "other":
             return anchor_losses(logits, allowed)
         return anchor_losses(torch.cat([logits, logits_of(view, view)], dim=1), torch.cat([allowed, allowed], dim=1))
 
@@ -115,8 +138,17 @@ def softmax_loss(
     return losses.mean() if present is None else masked_mean(losses, present)
 
 
-def with_the_positive(logits: Tensor, negatives: Tensor) -> Tensor:
-    """Losses (B,) of `info_nce`; logits (B, C) with the positives on the diagonal, negatives (B, C) bool."""
-    # The positive stays even where nothing else does: the loss is then exactly 0, and no row is empty.
-    kept = negatives | torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
-    return logits.masked_fill(~kept, -math.inf).logsumexp(dim=1) - logits.diagonal()
+def with_the_positive(logits: Tensor, negatives: Tensor | None) -> Tensor:
+    """Losses (B,) of `info_nce`; logits (B, C) with the positives on the diagonal, negatives (B, C) bool or all."""
+    kept = logits
+    if negatives is not None:
+        # The positive stays even where nothing else does: the loss is then exactly 0, and no row is empty.
+        positive = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
+        kept = logits.masked_fill(~(negatives | positive), -math.inf)
+    return kept.logsumexp(dim=1) - logits.diagonal()
+
+
+def _check(name: str, x: Tensor, y: Tensor, direction: str, negatives: str, groups: Tensor | None) -> None:
+    check_choice("direction", direction, get_args(Direction))
+    check_choice("negatives", negatives, get_args(Negatives))
+    check_batch(name, x, y, groups)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from turbo_kit.objectives.info_nce import Direction, Negatives, softmax_loss
-from turbo_kit.objectives.similarity import Similarity, similarity_logits
+from turbo_kit.objectives.similarity import Similarity, allowed_negatives, similarity_logits
 
 
 def infoloob(
@@ -46,6 +46,8 @@ def infoloob(
     return softmax_loss("InfoLOOB", x, y, logits_of, _without_the_positive, direction, negatives, groups, present)
 
 
-def _without_the_positive(logits: Tensor, negatives: Tensor) -> Tensor:
+def _without_the_positive(logits: Tensor, negatives: Tensor | None) -> Tensor:
+    if negatives is None:
+        negatives = allowed_negatives(len(logits), logits.device, None, None)
     losses = logits.masked_fill(~negatives, -math.inf).logsumexp(dim=1) - logits.diagonal()
     return torch.where(negatives.any(dim=1), losses, 0.0)

@@ -13,6 +13,7 @@ from turbo_kit.config import InputError, unknown
 from turbo_kit.objectives.gram import gram
 from turbo_kit.objectives.info_nce import Direction, Negatives, info_nce
 from turbo_kit.objectives.infoloob import infoloob
+from turbo_kit.objectives.memory_flat import FLAT_FROM, flat_info_nce
 from turbo_kit.objectives.pairs import Pair, View
 from turbo_kit.objectives.siglip import siglip
 from turbo_kit.objectives.similarity import Similarity, check_choice, filled, unit
@@ -33,7 +34,7 @@ def pair_losses(
     groups: Tensor | None = None,
     present: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """The losses of several pairs of views.
+    """The losses of several pairs of views; InfoNCE of `FLAT_FROM` clips or more in one sweep over tiles for all.
 
     Args:
         views: (B, D) for each view by name, as in ``{"a1": ..., "t1": ...}``.
@@ -61,19 +62,33 @@ def pair_losses(
         if similarity == "cosine":
             ready[view] = unit(ready[view])  # once for each view, not for each pair
 
+    modalities = [tuple(sorted((pair.first.modality, pair.second.modality))) for pair in pairs]
+    masks = {letters: both_present(present, *letters) for letters in modalities}  # shared by the pairs of the same two
+    present_of = [masks[letters] for letters in modalities]
+    sizes = {len(view) for view in ready.values()}
+    if pair_loss == "info_nce" and len(sizes) == 1 and sizes.pop() >= FLAT_FROM:
+        found = flat_info_nce(
+            {str(view): tensor for view, tensor in ready.items()},
+            [(str(pair.first), str(pair.second)) for pair in pairs],
+            temperature=temperature,
+            unit_length=similarity == "cosine",
+            symmetric=direction == "symmetric",
+            within_views=negatives == "both",
+            groups=groups,
+            present=present_of,
+        )
+        return dict(zip((pair.name for pair in pairs), found, strict=True))
+
     loss: Callable[..., Tensor] = {
         "info_nce": partial(info_nce, similarity="dot", direction=direction, negatives=negatives),
         "siglip": partial(siglip, bias=bias, similarity="dot"),
         "infoloob": partial(infoloob, similarity="dot", direction=direction, negatives=negatives),
         "gram": partial(gram, direction=direction, negatives=negatives),
     }[pair_loss]
-    losses: dict[str, Tensor] = {}
-    for pair in pairs:
-        mask = both_present(present, pair.first.modality, pair.second.modality)
-        losses[pair.name] = loss(
-            ready[pair.first], ready[pair.second], temperature=temperature, groups=groups, present=mask
-        )
-    return losses
+    return {
+        pair.name: loss(ready[pair.first], ready[pair.second], temperature=temperature, groups=groups, present=mask)
+        for pair, mask in zip(pairs, present_of, strict=True)
+    }
 
 
 def both_present(present: Mapping[str, Tensor], one: str, other: str) -> Tensor | None:

@@ -1,0 +1,152 @@
+"""The six InfoNCE losses of a Turbo batch, forward and backward, beside what one would write or take instead.
+
+    python tests/peers/info_nce.py [--sizes 256 1024 4096 8192] [--rounds 5] [--memory 8192 32768] [--json FILE]
+
+Peers: six plain losses (logits of all clips, cross-entropy of rows and columns); and six times the NTXentLoss of
+pytorch-metric-learning and of lightly (`pip install lightly`), against ours with their negatives ("both").
+All on the same views of
+256 features, in alternating rounds of one process. Peak memory is that of a process of its own, above what it holds
+before the loss. A peer that takes over half a minute is run once and at no larger size.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import alternate, keep, machine, ratio, spread
+from torch import Tensor
+from torch.nn import functional as F
+
+from turbo_kit.objectives import PairBoard, pair_losses
+
+NAMES = ("a1", "a2", "t1", "t2")
+WIDTH, TEMPERATURE, PATIENCE = 256, 0.05, 30.0
+PAIRS = PairBoard.parse(dict.fromkeys(combinations(NAMES, 2), 1.0)).pairs
+Views = dict[str, Tensor]
+
+
+def draw(size: int) -> Views:
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(size, WIDTH, generator=generator)
+    return {name: (shared + torch.randn(size, WIDTH, generator=generator)).requires_grad_() for name in NAMES}
+
+
+def ours(views: Views) -> Tensor:
+    return sum(pair_losses(views, PAIRS, temperature=TEMPERATURE).values())
+
+
+def ours_both(views: Views) -> Tensor:
+    return sum(pair_losses(views, PAIRS, temperature=TEMPERATURE, negatives="both").values())
+
+
+def plain(views: Views) -> Tensor:
+    unit = {name: F.normalize(view, dim=1) for name, view in views.items()}
+    target = torch.arange(len(unit["a1"]))
+    total = torch.zeros(())
+    for one, other in combinations(NAMES, 2):
+        logits = unit[one] @ unit[other].T / TEMPERATURE
+        total = total + (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return total
+
+
+def metric_learning() -> Callable[[Views], Tensor]:
+    from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
+
+    loss = SelfSupervisedLoss(NTXentLoss(temperature=TEMPERATURE))
+    return lambda views: sum(loss(views[one], views[other]) for one, other in combinations(NAMES, 2))
+
+
+def lightly() -> Callable[[Views], Tensor]:
+    from lightly.loss import NTXentLoss
+
+    loss = NTXentLoss(temperature=TEMPERATURE)
+    return lambda views: sum(loss(views[one], views[other]) for one, other in combinations(NAMES, 2))
+
+
+PEERS = {"pytorch-metric-learning": metric_learning, "lightly": lightly}
+
+
+def step(loss: Callable[[Views], Tensor], views: Views) -> float:
+    for view in views.values():
+        view.grad = None
+    total = loss(views)
+    total.backward()
+    return total.item()
+
+
+def measure(size: int, rounds: int, peers: dict[str, Callable[[Views], Tensor]]) -> dict[str, Any]:
+    """Times and ratios at one size; removes from `peers` what is too slow for a larger one."""
+    views = draw(size)
+    for pair in ((ours, plain), *((ours_both, peer) for peer in peers.values())):
+        found, expected = (step(loss, views) for loss in pair)
+        assert abs(found - expected) < 1e-3 * abs(expected), f"{found} is not {expected}: not the same work"
+    seconds = alternate({"ours": lambda: step(ours, views), "plain": lambda: step(plain, views)}, rounds)
+    figures = {name: spread(times) for name, times in seconds.items()}
+    figures["plain / ours"] = ratio(seconds["plain"], seconds["ours"])
+    for name, peer in list(peers.items()):
+        started = time.perf_counter()
+        step(peer, views)
+        once = time.perf_counter() - started
+        if once > PATIENCE:
+            del peers[name]
+        tasks = {"ours": lambda: step(ours_both, views), name: lambda peer=peer: step(peer, views)}
+        seconds = alternate(tasks, 1 if once > PATIENCE else rounds, warm=0 if once > PATIENCE else 1)
+        figures |= {name: spread(seconds[name]), "ours, negatives of both views": spread(seconds["ours"])}
+        figures[f"{name} / ours"] = ratio(seconds[name], seconds["ours"])
+    return figures
+
+
+def peak(name: str, size: int) -> float:
+    """MB above what the process held before the loss."""
+    command = [sys.executable, __file__, "--peak-of", name, "--sizes", str(size)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return float(done.stdout) if done.returncode == 0 else float("nan")
+
+
+def print_peak(name: str, size: int) -> None:
+    loss = {"ours": ours, "plain": plain}[name]
+    step(loss, draw(300))  # loads whatever the first call loads
+    views = draw(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step(loss, views)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[256, 1024, 4096, 8192], help="clips in a batch")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
+    parser.add_argument("--memory", type=int, nargs="*", default=[8192, 32768], help="clips, for the peak memory")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--peak-of", choices=("ours", "plain"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak_of:
+        print_peak(options.peak_of, *options.sizes)
+        return
+    peers = {}
+    for name, load in PEERS.items():
+        try:
+            peers[name] = load()
+        except ImportError:
+            print(f"{name} is not installed and left out")
+    figures: dict[str, Any] = {"machine": machine(), "seconds": {}, "peak_MB": {}}
+    for size in options.sizes:
+        figures["seconds"][size] = measure(size, options.rounds, peers)
+        for what, found in figures["seconds"][size].items():
+            print(f"{size:6} {what:32} {found['min']:8} {found['median']:8} {found['max']:8}", flush=True)
+    for size in options.memory:
+        names = ("ours", "plain") if size <= 8192 else ("ours",)  # six plain ones of 32,768 clips would take 60 GB
+        figures["peak_MB"][size] = {name: round(peak(name, size)) for name in names}
+        print(f"{size:6} peak MB {figures['peak_MB'][size]}", flush=True)
+    keep(figures, options.json)
+
+
+if __name__ == "__main__":
+    main()
