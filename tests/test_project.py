@@ -59,9 +59,28 @@ def test_every_room_imports_from_rooms_below_it():
                 assert other == room or level[other] > level[room], f"{file.name} imports {node.module}"
 
 
-def test_importing_the_kit_is_quick():
-    code = "import sys, turbo_kit; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'pandas')))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_importing_the_kit_and_asking_for_help_load_nothing_heavy():
+    heavy = {
+        "torch",
+        "transformers",
+        "pandas",
+        "umap",
+        "matplotlib",
+        "IPython",
+        "ipywidgets",
+        "jupyterlab",
+        "papermill",
+    }
+    code = f"""
+import sys, turbo_kit, turbo_kit.cli
+try:
+    turbo_kit.cli.main(["--help"])
+except SystemExit:
+    sys.exit(", ".join({heavy} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "corpus" in done.stdout
+    assert done.stderr.strip() == ""
 
 
 @pytest.fixture(scope="session")
