@@ -1,5 +1,6 @@
 # make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks;
-# make notebooks: execute them all anew, and store their outputs and the pictures of the README.
+# make notebooks: execute them all anew, and store their outputs and the pictures of the README;
+# make bench: measure speed and memory beside peers (tests/peers/README.md).
 # With a CPU build of PyTorch:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN = $(VENV)/bin
 
-.PHONY: demo test lab notebooks install clean
+.PHONY: demo test lab notebooks bench install clean
 
 demo: install
 	$(BIN)/turbo-kit demo
@@ -23,6 +24,14 @@ lab: install
 
 notebooks: $(VENV)/.installed-test
 	$(BIN)/python tests/notebooks/refresh.py
+
+BENCHMARKS = info_nce two_passes gradient_cache ablation iemocap_loading repaint_pairs repaint_dropout embedding_frames
+
+bench: $(VENV)/.installed-test
+	mkdir -p bench
+	for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python tests/peers/$$name.py --json bench/$$name.json || exit 1; \
+	done
 
 install: $(VENV)/.installed
 
