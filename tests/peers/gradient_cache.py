@@ -9,7 +9,6 @@ included. The difference of the gradients is taken without dropout, whose masks 
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from timing import alternate, keep, machine, ratio, spread
+from timing import alternate, keep, machine, peak_memory, ratio, spread
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
@@ -101,9 +100,7 @@ def peak(way: str, batch: int, chunk: int) -> float:
 def print_peak(way: str, batch: int, chunk: int) -> None:
     prepare(4, 2)[1]["in chunks"]()  # loads whatever the first step loads
     _, steps = prepare(batch, chunk)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    steps[way]()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
+    print(peak_memory(steps[way]))
 
 
 def main() -> None:
@@ -118,7 +115,6 @@ def main() -> None:
     if options.peak_of:
         print_peak(options.peak_of, options.batch, options.chunk)
         return
-    # First, since the largest size of a process counts as that of the processes that it starts.
     memory = {way: peak(way, options.batch, options.chunk) for way in WAYS}
     _, steps = prepare(options.batch, options.chunk)
     seconds = alternate(steps, options.rounds)

@@ -11,7 +11,6 @@ is left out.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import alternate, keep, machine, ratio, spread
+from timing import alternate, keep, machine, peak_memory, ratio, spread
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -123,9 +122,7 @@ def print_peak(name: str, size: int) -> None:
     loss = {"ours": ours, "plain": plain}[name]
     step(loss, draw(300))  # loads whatever the first call loads
     views = draw(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step(loss, views)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
+    print(peak_memory(lambda: step(loss, views)))
 
 
 def main() -> None:
@@ -146,14 +143,14 @@ def main() -> None:
         except ImportError:
             print(f"{name} is not installed and left out")
     figures: dict[str, Any] = {"machine": machine(), "seconds": {}, "peak_MB": {}}
-    for size in options.sizes:
-        figures["seconds"][size] = measure(size, options.rounds, peers)
-        for what, found in figures["seconds"][size].items():
-            print(f"{size:6} {what:32} {found['min']:8} {found['median']:8} {found['max']:8}", flush=True)
     for size in options.memory:
         names = ("ours", "plain") if size <= 8192 else ("ours",)  # six plain ones of 32,768 clips would take 60 GB
         figures["peak_MB"][size] = {name: round(peak(name, size)) for name in names}
         print(f"{size:6} peak MB {figures['peak_MB'][size]}", flush=True)
+    for size in options.sizes:
+        figures["seconds"][size] = measure(size, options.rounds, peers)
+        for what, found in figures["seconds"][size].items():
+            print(f"{size:6} {what:32} {found['min']:8} {found['median']:8} {found['max']:8}", flush=True)
     keep(figures, options.json)
 
 
