@@ -28,7 +28,6 @@ notebooks: $(VENV)/.installed-test
 BENCHMARKS = info_nce two_passes gradient_cache ablation iemocap_loading repaint_pairs repaint_dropout embedding_frames
 
 bench: $(VENV)/.installed-test
-	mkdir -p bench
 	for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python tests/peers/$$name.py --json bench/$$name.json || exit 1; \
 	done

@@ -6,7 +6,6 @@ The peer executes the same notebook with the same parameters, one after another,
 cache for each run, as a folder of notebooks that know nothing of one another has it. Both start with an empty cache.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from timing import arguments, keep
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_train.ipynb"
 BIN = Path(sys.executable).parent
@@ -29,9 +29,8 @@ def timed(command: list[str], cache: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=6, help="seeds of one setting")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     objective, seeds = "turbo", range(options.runs)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,8 +57,7 @@ def main() -> None:
         "machine": platform.machine(),
     }
     print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep(figures, options.json)
 
 
 def mean_score(folder: Path) -> float:

@@ -7,7 +7,6 @@ drag the map and then pass over it. A frame counts where the map was drawn anew 
 since the frame before.
 """
 
-import argparse
 import asyncio
 import json
 import math
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from playwright.async_api import Page, async_playwright
+from timing import arguments, keep
 
 from turbo_kit.explorer.embedding import EmbeddingData, export_explorer
 
@@ -121,10 +121,9 @@ async def measure(path: Path, browser_path: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--browser", default="/usr/bin/chromium")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = export_explorer(made_up(options.points), Path(folder) / "map.html", include=("transcript",))
@@ -132,8 +131,7 @@ def main() -> None:
         figures |= asyncio.run(measure(path, options.browser))
     figures |= {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep(figures, options.json)
 
 
 if __name__ == "__main__":

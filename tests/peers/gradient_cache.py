@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from timing import alternate, keep, machine, peak_memory, ratio, spread
+from timing import alternate, arguments, keep, machine, peak_memory, ratio, spread
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
@@ -104,11 +104,9 @@ def print_peak(way: str, batch: int, chunk: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=512, help="clips in the batch")
     parser.add_argument("--chunk", type=int, default=32, help="clips that pass the model at once")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     disable_progress_bar()

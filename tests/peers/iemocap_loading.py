@@ -6,8 +6,6 @@ Each time is of a fresh process, without the import of the kit. There is no cach
 comparison, the metadata as torchaudio reads them, which leaves out words, times and ratings.
 """
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "corpora"))
 
 from layouts import write_iemocap_size
+from timing import arguments, keep
 
 OURS = """
 from turbo_kit import load_corpus
@@ -40,8 +39,7 @@ def timed(program: str, folder: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser = arguments(__doc__)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,8 +52,7 @@ def main() -> None:
             "torchaudio": timed(PEER, folder),
         }
     print(", ".join(f"{what} {seconds:.2f} s" for what, seconds in figures.items()))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    keep(figures, options.json)
 
 
 if __name__ == "__main__":

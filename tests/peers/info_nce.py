@@ -15,16 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import torch
-from timing import alternate, keep, machine, peak_memory, ratio, spread
+from timing import alternate, arguments, keep, machine, peak_memory, ratio, spread
 from torch import Tensor
 from torch.nn import functional as F
 
 from turbo_kit.objectives import PairBoard, pair_losses
+from turbo_kit.objectives.info_nce import Negatives
 
 NAMES = ("a1", "a2", "t1", "t2")
 WIDTH, TEMPERATURE, PATIENCE = 256, 0.05, 10.0
@@ -39,12 +40,11 @@ def draw(size: int) -> Views:
     return {name: (shared + torch.randn(size, WIDTH, generator=generator)).requires_grad_() for name in NAMES}
 
 
-def ours(views: Views) -> Tensor:
-    return sum(pair_losses(views, PAIRS, temperature=TEMPERATURE).values())
+def ours(views: Views, negatives: Negatives = "other") -> Tensor:
+    return sum(pair_losses(views, PAIRS, temperature=TEMPERATURE, negatives=negatives).values())
 
 
-def ours_both(views: Views) -> Tensor:
-    return sum(pair_losses(views, PAIRS, temperature=TEMPERATURE, negatives="both").values())
+ours_both = partial(ours, negatives="both")
 
 
 def plain(views: Views) -> Tensor:
@@ -57,18 +57,20 @@ def plain(views: Views) -> Tensor:
     return total
 
 
+def of_all_pairs(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    return lambda views: sum(loss(views[one], views[other]) for one, other in combinations(NAMES, 2))
+
+
 def metric_learning() -> Loss:
     from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
 
-    loss = SelfSupervisedLoss(NTXentLoss(temperature=TEMPERATURE))
-    return lambda views: sum(loss(views[one], views[other]) for one, other in combinations(NAMES, 2))
+    return of_all_pairs(SelfSupervisedLoss(NTXentLoss(temperature=TEMPERATURE)))
 
 
 def lightly() -> Loss:
     from lightly.loss import NTXentLoss
 
-    loss = NTXentLoss(temperature=TEMPERATURE)
-    return lambda views: sum(loss(views[one], views[other]) for one, other in combinations(NAMES, 2))
+    return of_all_pairs(NTXentLoss(temperature=TEMPERATURE))
 
 
 PEERS = {"pytorch-metric-learning": metric_learning, "lightly": lightly}
@@ -114,8 +116,7 @@ def expect_same(found: float, expected: float) -> None:
 def peak(name: str, size: int) -> float:
     """MB above what the process held before the loss."""
     command = [sys.executable, __file__, "--peak-of", name, "--sizes", str(size)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return float(done.stdout) if done.returncode == 0 else float("nan")
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def print_peak(name: str, size: int) -> None:
@@ -126,11 +127,9 @@ def print_peak(name: str, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--sizes", type=int, nargs="*", default=[256, 1024, 4096, 8192], help="clips in a batch")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
     parser.add_argument("--memory", type=int, nargs="*", default=[8192, 32768], help="clips, for the peak memory")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--peak-of", choices=("ours", "plain"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_of:

@@ -7,19 +7,18 @@ features: what the browser then takes to show it is not in it. Wall time, and th
 it, which other work on the machine hardly changes.
 """
 
-import argparse
 import itertools
 import json
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
+from timing import arguments, keep, spread
 
 from turbo_kit import RunConfig, TurboModel, load_corpus
 from turbo_kit.explorer.dropout_views import explore_views
@@ -59,9 +58,8 @@ def controls_of(panel: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--moves", type=int, default=60, help="how many controls are moved, at least 30")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
     corpus = load_corpus("demo-emotion").fold(0).train
@@ -87,17 +85,12 @@ def main() -> None:
         "cores": os.cpu_count(),
     }
     print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep(figures, options.json)
 
 
 def plain(html: str) -> str:
     """The HTML without the number that keeps each figure's names apart."""
     return re.sub(r"explorer\d+-", "", html)
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": round(min(values)), "median": round(float(np.median(values))), "max": round(max(values))}
 
 
 if __name__ == "__main__":

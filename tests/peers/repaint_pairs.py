@@ -7,17 +7,15 @@ from the click on `train` to the first drawn point: wall time, and this process'
 other work on the machine hardly changes. Batch 64 of the demo corpus on cached features, one thread.
 """
 
-import argparse
 import asyncio
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from timing import arguments, keep, spread
 
 from turbo_kit import RunConfig, load_corpus
 from turbo_kit.explorer.pair_board import BOARDS, PAIRS, PairBoardExplorer
@@ -28,10 +26,9 @@ BATCH = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--moves", type=int, default=40, help="of each control")
     parser.add_argument("--trainings", type=int, default=5, help="first points to wait for")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
     fold = load_corpus("demo-emotion").fold(0)
@@ -67,8 +64,7 @@ def main() -> None:
         "cores": os.cpu_count(),
     }
     print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep(figures, options.json)
 
 
 class Stopwatch:
@@ -109,11 +105,7 @@ async def first_point(board: PairBoardExplorer) -> tuple[float, float]:
 def summary(times: list[tuple[float, float]]) -> dict[str, Any]:
     """Smallest, median and largest wall time and process time."""
     columns = dict(zip(("wall_ms", "process_ms"), zip(*times, strict=True), strict=True))
-    found = {
-        name: {"min": round(min(values)), "median": round(statistics.median(values)), "max": round(max(values))}
-        for name, values in columns.items()
-    }
-    return {"moves": len(times), **found}
+    return {"moves": len(times), **{name: spread(values) for name, values in columns.items()}}
 
 
 if __name__ == "__main__":

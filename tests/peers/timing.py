@@ -1,5 +1,6 @@
-"""What the benchmarks share: times of alternating rounds, ratios round by round, and a file of figures."""
+"""What the benchmarks share: arguments, times of alternating rounds, ratios round by round, and a file of figures."""
 
+import argparse
 import gc
 import json
 import os
@@ -10,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+
+def arguments(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The parser of a benchmark; one that takes `rounds` has an option for their number."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    if rounds:
+        parser.add_argument("--rounds", type=int, default=rounds, help="how often each task is timed")
+    return parser
 
 
 def alternate(tasks: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, list[float]]:
@@ -58,6 +66,8 @@ def _status(entry: str) -> int:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
+    import torch
+
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

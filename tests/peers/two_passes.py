@@ -9,7 +9,6 @@ does. The peer runs transformers' Wav2Vec2Model on the same clips once (ce) and 
 it. `view_depth=3` is another computation: nine of the layers run once, under one dropout mask.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import alternate, keep, machine, ratio, spread
+from timing import alternate, arguments, keep, machine, ratio, spread
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
@@ -94,11 +93,9 @@ def theirs(model: Wav2Vec2Model, clips: CLIPS, passes: int) -> Step:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--clips", type=int, default=4, help="clips in a batch")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each clip")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each step is timed")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     disable_progress_bar()
     generator = np.random.default_rng(0)
