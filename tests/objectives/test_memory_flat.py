@@ -10,6 +10,7 @@ from open_clip.loss import ClipLoss
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from turbo_kit.config import InputError
 from turbo_kit.objectives import PairBoard, info_nce, pair_losses
 from turbo_kit.objectives.log_sums import BOUNDED_LOGITS, Block, Sweep, log_sums
 from turbo_kit.objectives.memory_flat import FLAT_FROM, TILE, flat_info_nce
@@ -186,7 +187,7 @@ def test_the_running_maximum_takes_over_where_exponentials_would_overflow(temper
 def test_the_bound_is_needed():
     """The control of the test above: what it guards against does happen without the switch."""
     view = F.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), dim=1) / math.sqrt(0.001)
-    ((rows, _),) = log_sums(Sweep([Block(0, 1)], None, [], bounded=True, tile=4), [view, view])
+    ((rows, _),) = log_sums(Sweep([Block(0, 1)], None, {}, bounded=True, tile=4), [view, view])
     assert rows.isinf().all()
 
 
@@ -231,6 +232,27 @@ def test_nan_in_a_view_shows_in_the_loss():
     spoilt = dict(views, a1=views["a1"].detach().index_fill(0, torch.tensor([5]), math.nan))
     losses = pair_losses(spoilt, TURBO)
     assert {name for name, loss in losses.items() if loss.isnan()} == {name for name in losses if "a1" in name}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"y": (FLAT_FROM, 4)},
+        {"y": (FLAT_FROM - 1, 3)},
+        {"y": (FLAT_FROM,)},
+        {"similarity": "cosin"},
+        {"direction": "both"},
+        {"negatives": "all"},
+        {"temperature": 0.0},
+        {"groups": torch.zeros(5, dtype=torch.long)},
+        {"present": torch.ones(FLAT_FROM)},
+    ],
+    ids=str,
+)
+def test_a_large_batch_is_refused_for_what_a_small_one_is(wrong):
+    x, y = torch.ones(FLAT_FROM, 3), torch.ones(wrong.pop("y", (FLAT_FROM, 3)))
+    with pytest.raises(InputError):
+        info_nce(x, y, **wrong)
 
 
 def test_tiles_of_any_size_give_the_same():

@@ -68,9 +68,9 @@ def info_nce(
     Raises:
         InputError: shapes, a setting or the temperature cannot be used.
     """
-    check_choice("similarity", similarity, get_args(Similarity))
-    _check("InfoNCE", x, y, direction, negatives, groups)
-    if len(x) >= FLAT_FROM:
+    if x.ndim == 2 and len(x) >= FLAT_FROM:
+        check_choice("similarity", similarity, get_args(Similarity))
+        _check("InfoNCE", x, y, direction, negatives, groups)
         views = {"x": x, "y": y}
         if present is not None:
             views = {name: filled(view, present) for name, view in views.items()}

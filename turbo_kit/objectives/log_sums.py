@@ -7,7 +7,7 @@ together are small enough to be kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -37,7 +37,7 @@ class Block(NamedTuple):
 
     row: int
     column: int
-    mask: int | None = None  # which of the masks of present clips holds, if any
+    mask: int | None = None  # by which key the mask of present clips is found, if any
     columns_too: bool = True  # whether the sums down the columns are wanted beside those along the rows
 
     @property
@@ -63,14 +63,14 @@ class Sweep:
     Attributes:
         blocks: which views meet, by their numbers.
         groups: (B,) integers; clips with the same number, if it is not negative, are in no sum of each other.
-        masks: (B,) bool each; clips that are absent are in no sum but their own positive's.
+        masks: (B,) bool each, by the blocks' keys; clips that are absent are in no sum but their own positive's.
         bounded: no logit is larger than `BOUNDED_LOGITS`, so one exponential serves rows and columns.
         tile: rows and columns of a tile.
     """
 
     blocks: Sequence[Block]
     groups: Tensor | None
-    masks: Sequence[Tensor]
+    masks: Mapping[int, Tensor]
     bounded: bool
     tile: int
 
@@ -95,13 +95,14 @@ class Sweep:
             found.append((self.groups[rows, None] == self.groups[columns]) & (self.groups[columns] >= 0))
         if mask is not None:
             found.append(~(self.masks[mask][rows, None] & self.masks[mask][columns]))
-        if rows != columns or not (found or within):
-            return found[0] if len(found) == 1 else found[0] | found[1] if found else None
-        size = rows.stop - rows.start
-        left_out = torch.zeros(size, size, dtype=torch.bool, device=device)
-        for part in found:
-            left_out |= part
-        return left_out.fill_diagonal_(within)
+        on_diagonal = rows == columns
+        if within and on_diagonal and not found:
+            size = rows.stop - rows.start
+            found.append(torch.zeros(size, size, dtype=torch.bool, device=device))
+        if not found:
+            return None
+        left_out = reduce(torch.logical_or, found)
+        return left_out.fill_diagonal_(within) if on_diagonal else left_out
 
 
 def log_sums(sweep: Sweep, views: Sequence[Tensor]) -> list[tuple[Tensor, Tensor | None]]:

@@ -1,8 +1,8 @@
 """InfoNCE of many clips, exact, in memory that grows with their number and not with its square.
 
 All pairs of a board share one sweep over tiles of their (B, B) logits (`log_sums`), whose backward computes the tiles
-again. That is one matrix product more than keeping them, and yet faster: a tile stays in the cache, while plain InfoNCE
-reads and writes every (B, B) matrix in main memory a dozen times.
+of a large batch again. That is one matrix product more than keeping them, and yet faster: a tile stays in the cache,
+while plain InfoNCE reads and writes every (B, B) matrix in main memory a dozen times.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ def flat_info_nce(
         check_batch("InfoNCE", views[first], views[second], groups)
     names = sorted({name for pair in pairs for name in pair})
     scaled = _divided([views[name] for name in names], temperature)
-    masks: list[Tensor] = []
+    masks = {id(mask): mask for mask in present or () if mask is not None}
     plans = []
     for (first, second), mask in zip(pairs, present or [None] * len(pairs), strict=True):
-        across = Block(names.index(first), names.index(second), _number(mask, masks), columns_too=symmetric)
+        key = None if mask is None else id(mask)
+        across = Block(names.index(first), names.index(second), key, columns_too=symmetric)
         ends = (across.row, across.column)[: 1 + symmetric]
         plans.append((across, [Block(end, end, across.mask, columns_too=False) for end in ends if within_views]))
     blocks = tuple(dict.fromkeys(block for across, within in plans for block in (across, *within)))  # each once
@@ -91,14 +92,3 @@ def _divided(views: Sequence[Tensor], temperature: float | Tensor) -> list[Tenso
     dtype = reduce(torch.promote_types, (view.dtype for view in views), torch.float32)
     root = temperature.sqrt() if isinstance(temperature, Tensor) else math.sqrt(temperature)
     return [view.to(dtype) / root for view in views]
-
-
-def _number(mask: Tensor | None, masks: list[Tensor]) -> int | None:
-    """Where the mask stands in the list, to which it is added if it is new."""
-    if mask is None:
-        return None
-    for number, known in enumerate(masks):
-        if known is mask:
-            return number
-    masks.append(mask)
-    return len(masks) - 1
