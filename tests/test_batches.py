@@ -66,10 +66,33 @@ def test_batches_hold_each_clip_at_most_once_and_follow_seed_and_epoch():
     assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
 
 
-def test_clips_of_a_batch_are_of_similar_length():
-    lengths = np.random.default_rng(0).integers(10, 100, size=512)
-    padded = sum(len(batch) * lengths[batch].max() for batch in bucketed_batches(lengths, 16, seed=0, epoch=0))
-    assert padded < 1.2 * lengths.sum()
+def lengths_like_iemocap(clips):
+    """Frames of so many clips, log-normal from 0.6 to 34 s with a mean of 4.5 s."""
+    seconds = 4.5 * np.random.default_rng(0).lognormal(-(0.65**2) / 2, 0.65, size=2 * clips)
+    return np.round(50 * seconds[(seconds > 0.6) & (seconds < 34)][:clips])
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_little_is_padded_at_the_lengths_of_iemocap(size):
+    lengths = lengths_like_iemocap(4300)
+    batches = bucketed_batches(lengths, size, seed=0, epoch=0)
+    padded = sum(size * lengths[batch].max() for batch in batches)
+    assert 1 - lengths[np.concatenate(batches)].sum() / padded < 0.08
+
+
+@pytest.mark.parametrize("clips", [240, 4300])
+def test_most_neighbours_in_a_batch_change_from_epoch_to_epoch(clips):
+    one, next_one = (bucketed_batches(lengths_like_iemocap(clips), 16, seed=0, epoch=epoch) for epoch in (1, 2))
+    number = np.full(clips, -1)
+    for index, batch in enumerate(one):
+        number[batch] = index
+    again = [np.sum(number[batch] == number[clip]) - 1 for batch in next_one for clip in batch]
+    assert np.mean(again) / 15 < 0.4
+
+
+def test_no_clip_is_left_out_of_every_epoch():
+    seen = np.concatenate([b for epoch in range(8) for b in bucketed_batches(range(20), 8, seed=0, epoch=epoch)])
+    assert len(np.unique(seen)) == 20
 
 
 def test_fewer_clips_than_a_batch_make_one_batch():

@@ -3,20 +3,22 @@ import json
 import pytest
 import torch
 
-from turbo_kit import InputError, TurboModel, evaluate, train
+from turbo_kit import InputError, RunConfig, TurboModel, evaluate, train
 from turbo_kit.encoders import Hidden
+from turbo_kit.training import prepare, training_steps
+
+
+def small_config(tones, epochs=8):
+    return RunConfig(
+        corpus=f"manifest:{tones}", epochs=epochs, batch_size=8, head_width=32, projection=16, modality_dropout=0.4
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(tones_corpus, tones, tmp_path_factory):
     """A run on both modalities that may do without one, tested."""
-    from turbo_kit import RunConfig
-
-    config = RunConfig(
-        corpus=f"manifest:{tones}", epochs=8, batch_size=8, head_width=32, projection=16, modality_dropout=0.4
-    )
     fold = tones_corpus.fold(0)
-    run = train(config, fold.train, fold.dev, tmp_path_factory.mktemp("runs"))
+    run = train(small_config(tones), fold.train, fold.dev, tmp_path_factory.mktemp("runs"))
     evaluate(run, fold.test)
     return run
 
@@ -58,16 +60,20 @@ def test_embeddings_from_files_equal_the_evaluation(trained, clips):
         assert abs(array - stored[name]).max() < 1e-4
 
 
-def test_a_model_trained_for_it_does_without_a_modality(trained, clips):
-    model = trained.model()
-    texts_alone = model.predict(texts=[u.text for u in clips])
-    audio_alone = model.predict([u.path for u in clips])
-    both = model.predict([u.path for u in clips], [u.text for u in clips])
+def test_a_model_trained_for_it_does_without_a_modality(tones_corpus, tones, clips):
+    # To the last epoch: development data, which always has both, may well choose one that has learnt a single modality.
+    fold = tones_corpus.fold(0)
+    ready = prepare(small_config(tones, epochs=24), fold.train, fold.dev)
+    for _ in training_steps(ready):
+        pass
+    texts_alone = ready.model.predict(texts=[u.text for u in clips])
+    audio_alone = ready.model.predict([u.path for u in clips])
+    both = ready.model.predict([u.path for u in clips], [u.text for u in clips])
     assert not texts_alone.equals(both)
     assert not audio_alone.equals(both)
     truth = [u.label for u in clips]
     for table in (texts_alone, audio_alone):  # 3 classes that either modality tells apart
-        assert (table["label"] == truth).mean() > 0.5
+        assert (table["label"] == truth).mean() > 0.75
 
 
 def test_a_model_trained_without_it_says_that_it_needs_both(clips):

@@ -110,9 +110,10 @@ def check_audio(utterances: Iterable[Utterance]) -> float:
 def bucketed_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """One epoch of batches of a fixed number of clips, of similar length, in an order that (seed, epoch) decides.
 
-    Clips are shuffled, sorted by length inside windows of eight batches, and the batches shuffled, so that little is
-    padded and neighbours still change from epoch to epoch. The last clips that fill no batch wait for the next epoch
-    (every batch has the same number of negatives), unless there are fewer clips than one batch holds.
+    Clips are sorted by length, each is moved by a random way of at most one batch up or down, and the batches are
+    shuffled: little is padded, and of a clip's neighbours three in ten are those of the epoch before. The clips that
+    fill no batch, others in each epoch, sit it out (every batch has the same number of negatives), unless there are
+    fewer clips than one batch holds.
 
     Args:
         lengths: length of each clip, in any unit.
@@ -124,12 +125,9 @@ def bucketed_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int
     order = generator.permutation(len(lengths))
     batch_size = min(batch_size, len(order))
     order = order[: len(order) // batch_size * batch_size]
-    window = 8 * batch_size
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(order), window):
-        part = order[start : start + window]
-        part = part[np.argsort(np.asarray(lengths)[part], kind="stable")]
-        batches += np.split(part, len(part) // batch_size)
+    order = order[np.argsort(np.asarray(lengths)[order], kind="stable")]
+    places = np.arange(len(order)) + generator.uniform(-batch_size, batch_size, len(order))
+    batches = np.split(order[np.argsort(places)], len(order) // batch_size)
     return [batches[i] for i in generator.permutation(len(batches))]
 
 

@@ -340,7 +340,8 @@ def _optimizer(
             groups.setdefault((rate, decay), []).append(parameter)
     # The first group is the one whose learning rate is reported: that of the new layers.
     ordered = sorted(groups.items(), key=lambda group: (group[0][0] <= config.learning_rate, *group[0]), reverse=True)
-    optimizer = torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in ordered])
+    groups_of_rates = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in ordered]
+    optimizer = torch.optim.AdamW(groups_of_rates, fused=True)
     warm = max(1, round(config.warmup * steps))
 
     def factor(step: int) -> float:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from turbo_kit.batches import SAMPLE_RATE
 from turbo_kit.config import InputError
 from turbo_kit.encoders.backbone import Backbone
+from turbo_kit.encoders.dropout import Dropout
 
 
 class AudioBackbone(Backbone):
@@ -73,7 +74,7 @@ class Whisper(AudioBackbone):
         self.hop, self.n_fft = int(mel.hop_length), int(mel.n_fft)
         self.shortest = self.n_fft
         self.layers = model.layers
-        self.embedding_dropout = nn.Dropout(model.config.dropout)
+        self.embedding_dropout = Dropout(model.config.dropout)
         filters = torch.from_numpy(mel.mel_filters.T.astype(np.float32)).contiguous()
         self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)

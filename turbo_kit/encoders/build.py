@@ -16,6 +16,7 @@ from turbo_kit.config import InputError
 from turbo_kit.encoders.audio import Data2VecAudio, Wav2Vec2, WavLM, Whisper
 from turbo_kit.encoders.backbone import Backbone
 from turbo_kit.encoders.base import Encoder
+from turbo_kit.encoders.dropout import transformers_attention, use_cheap_masks
 from turbo_kit.encoders.text import Bert, Deberta, DistilBert
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -27,7 +28,7 @@ class Family(NamedTuple):
     model: str  # class in transformers.models.<package>
     package: str
     adapter: type[Backbone]
-    attention: str | None = "sdpa"
+    attention: str | None = "turbo-kit"  # None: the family has its own
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -120,8 +121,9 @@ def _locate(name: str, modality: str) -> str:
 
 
 def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
-    from transformers import AutoConfig, PretrainedConfig
+    from transformers import AttentionInterface, AutoConfig, PretrainedConfig
 
+    AttentionInterface.register("turbo-kit", transformers_attention)
     with _loading(name):
         # Read as it stands, for the fingerprint: a config object also holds what this version of transformers adds.
         settings, _ = PretrainedConfig.get_config_dict(where)
@@ -155,6 +157,7 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
             f"encoder {name!r}: its weights lack {len(wrong)} tensors that a {config.model_type} model needs, such as "
             f"{wrong[0]}; the file is damaged or belongs to another config"
         )
+    use_cheap_masks(model)
     adapter: Any = family.adapter
     backbone: Backbone = adapter(model, processor)
     backbone.settings = settings

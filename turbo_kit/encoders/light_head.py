@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turbo_kit.config import InputError
+from turbo_kit.encoders.dropout import Dropout, attend
 
 
 class LightHead(nn.Module):
@@ -37,7 +38,7 @@ class LightHead(nn.Module):
         self.mix = nn.Identity() if states is None else LayerMix(states)
         self.norm_in = nn.LayerNorm(inputs)
         self.project = nn.Linear(inputs, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(LightLayer(width, dropout) for _ in range(layers))
         self.norm_out = nn.LayerNorm(width)
 
@@ -86,13 +87,13 @@ class LightLayer(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(width)
         self.widen = nn.Linear(width, 2 * width)
         self.narrow = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, attended: Tensor) -> Tensor:
         """Map (B, T, width) to the same shape; `attended` (B, 1, 1, T) is True where a key is real."""
         parts = self.queries_keys_values(self.norm_attention(x)).unflatten(-1, (3, -1, 32)).permute(2, 0, 3, 1, 4)
-        rate = self.dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=attended, dropout_p=rate)
+        queries, keys, values = parts.unbind()
+        mixed = attend(queries, keys, values, attended, self.dropout.p if self.training else 0.0)
         x = x + self.dropout(self.attention_out(mixed.transpose(1, 2).flatten(2)))
         wide = F.gelu(self.widen(self.norm_feed_forward(x)))
         return x + self.dropout(self.narrow(wide))  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from turbo_kit.objectives.memory_flat import FLAT_FROM, flat_info_nce
 from turbo_kit.objectives.similarity import (
@@ -145,7 +146,7 @@ def with_the_positive(logits: Tensor, negatives: Tensor | None) -> Tensor:
         # The positive stays even where nothing else does: the loss is then exactly 0, and no row is empty.
         positive = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
         kept = logits.masked_fill(~(negatives | positive), -math.inf)
-    return kept.logsumexp(dim=1) - logits.diagonal()
+    return F.cross_entropy(kept, torch.arange(len(kept), device=kept.device), reduction="none")
 
 
 def _check(name: str, x: Tensor, y: Tensor, direction: str, negatives: str, groups: Tensor | None) -> None:
