@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from turbo_kit import InputError, RunConfig, Utterance, evaluate, train
 from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.model import TurboModel
+from turbo_kit.objectives import Objective
+from turbo_kit.runs import Run
 from turbo_kit.training import (
     _class_weights,
     _optimizer,
@@ -234,7 +238,10 @@ def test_unlabelled_clips_take_part_in_the_contrastive_terms(quick, fold, tmp_pa
         ({"objective": "turbo", "text": "none"}, "'turbo' compares views of 't'"),
         ({"objective": "trubo"}, "did you mean 'turbo'"),
         ({"pair_weights": {"a1-x1": 1.0}}, "compares views of 'x'"),
-        ({"learning_rate": 1e30, "clip_norm": 0.0}, "the loss is .* in epoch"),
+        (
+            {"learning_rate": 1e30, "clip_norm": 0.0},
+            r"the loss is nan in batch 2 of epoch 1 \(not finite: cross_entropy, a1-a2",
+        ),
         ({"trainable_layers": 9}, "transformer layers"),
         ({"audio": "/nowhere"}, "does not exist"),
     ],
@@ -243,6 +250,40 @@ def test_what_cannot_be_trained_is_an_error_and_leaves_nothing(quick, fold, tmp_
     with pytest.raises(InputError, match=message):
         train(quick(**changes), fold.train, fold.dev, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_a_term_that_is_not_finite_is_named_with_its_clips_and_the_best_model_is_kept(
+    quick, fold, tmp_path, monkeypatch, clip_norm
+):
+    config = quick(epochs=9, patience=0, clip_norm=clip_norm)
+    computed, calls = Objective.forward, []
+
+    def broken(self, *arguments, **options):
+        """From the second batch of the eighth epoch on, one pair's loss is NaN."""
+        out = computed(self, *arguments, **options)
+        calls.append(1)
+        if len(calls) < 23:
+            return out
+        nan = out.terms["t1-t2"] * torch.nan
+        return out._replace(total=out.total + nan, terms={**out.terms, "t1-t2": nan})
+
+    monkeypatch.setattr(Objective, "forward", broken)
+    with pytest.raises(InputError) as caught:
+        train(config, fold.train, fold.dev, tmp_path / "runs")
+    found = re.fullmatch(
+        r"the loss is nan in batch 2 of epoch 8 \(not finite: t1-t2; clips (\w+), (\w+), (\w+) and 5 more\): lower "
+        r"learning_rate, or raise temperature. The model of epoch (\d), the best one, is kept in (.+checkpoint).",
+        str(caught.value),
+    )
+    assert found, str(caught.value)
+    batches = prepare(config, fold.train, fold.dev).batches
+    assert list(found.groups()[:3]) == batches.clips(8, 2)[:3]
+    model = TurboModel.from_pretrained(found[5])
+    assert all(torch.isfinite(value).all() for value in model.trained_state().values())
+    table = model.predict([u.path for u in fold.dev.utterances], [u.text for u in fold.dev.utterances])
+    assert (table["label"] == [u.label for u in fold.dev.utterances]).mean() > 0.5
+    assert not Run(Path(found[5]).parent).trained  # nobody takes it for a training that came to its end
 
 
 def test_a_clip_that_breaks_leaves_no_run(quick, fold, tmp_path):

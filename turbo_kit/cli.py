@@ -34,16 +34,22 @@ def train(
 ) -> None:
     """Train one model, test it once, and keep all of it in a run folder.
 
+    On several GPUs: torchrun --nproc-per-node 4 --no-python turbo-kit train ...
+
     Args:
         config: Every knob of the run.
         out: Folder that the run folder is made in.
         again: Train even if this very run is there already.
     """
+    import torch
+
     from turbo_kit import evaluate, load_fold
     from turbo_kit.training import train as train_run
 
     fold = load_fold(config)
     run = train_run(config, fold.train, fold.dev, out, again=again, progress=True)
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return  # the first process tests and tells
     scores = evaluate(run, fold.test, progress=True)
     shown = ("UA", "WA", "macro_F1", "EER", "ROC_AUC")
     _say("test: " + ", ".join(f"{name} {scores[name]:.3f}" for name in shown if scores.get(name) is not None))

@@ -115,7 +115,12 @@ def padded_batch(
 ) -> dict[str, Hidden]:
     """Some of the clips by modality, padded to the longest of them, on the device."""
     batch = {modality: feature.batch(indices) for modality, feature in features.items()}
-    return {m: Hidden(hidden.sequence.to(device), hidden.mask.to(device)) for m, hidden in batch.items()}
+    return {m: Hidden(moved(hidden.sequence, device), moved(hidden.mask, device)) for m, hidden in batch.items()}
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; on the way to a GPU the host goes on without waiting."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @torch.inference_mode()

@@ -1,7 +1,12 @@
-"""The loss and the gradient of a large batch in the memory of a small one, by gradient caching (arXiv 2101.06983)."""
+"""The loss and the gradient of a batch that is too large for one piece or one process.
+
+The loss needs of each clip what the model makes of it, and no more. So each part of a batch passes the model by itself;
+the loss of all clips gives its gradient by their outputs; each part takes its own on to the parameters (gradient
+caching, arXiv 2101.06983).
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,20 +24,25 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """B training clips on the device: `chunks`, those that pass the model at once, as what the trunks gave by modality;
-    `labels` (B,) and `transcripts` (B,), equal for clips with the same transcript, in the order of the chunks."""
+    """B training clips: `chunks`, those of this process that pass its model at once, as what the trunks gave by
+    modality; `labels` (B,) and `transcripts` (B,), equal for clips with the same transcript, of all processes, in the
+    order of their ranks and chunks; `shares`, how many clips each process has, where there are several."""
 
     chunks: Sequence[Mapping[str, Hidden]]
     labels: Tensor
     transcripts: Tensor
+    shares: Sequence[int] = ()
 
 
-def backward(fabric: "Fabric", model: Any, objective: Objective, batch: Batch, accumulate: int = 1) -> ObjectiveOutput:
+def backward(
+    fabric: "Fabric", model: Any, objective: Objective, batch: Batch, accumulate: int = 1, *, last: bool = True
+) -> ObjectiveOutput:
     """Computes the loss of a batch, and adds its gradient to that of the model's and the objective's parameters.
 
-    The loss is that of the whole batch, however many chunks it passes the model in. Their activations are never kept
-    together: all chunks run without a graph; the loss gives its gradient by their outputs; each chunk runs once more,
-    under the same dropout masks, and takes its outputs' gradient on to the parameters.
+    The loss is that of the whole batch, however many processes share it and however many chunks each passes its model
+    in. Activations of two chunks are never kept together: all run without a graph; the loss gives its gradient by their
+    outputs; each chunk runs once more, under the same dropout masks, and takes its outputs' gradient on to the
+    parameters. Each process computes the loss of all clips; the gradients of the parameters are summed over processes.
 
     Args:
         fabric: runs the backward passes.
@@ -40,30 +50,53 @@ def backward(fabric: "Fabric", model: Any, objective: Objective, batch: Batch, a
         objective: of the training.
         batch: the clips.
         accumulate: the gradient is divided by this.
+        last: whether the optimiser steps next; before, processes need not tell each other their gradients.
 
     Returns:
         The loss, before that division. Random numbers go on as if each chunk had run once.
     """
-    if len(batch.chunks) == 1:
+    once, alone = len(batch.chunks) == 1, not batch.shares
+    if once and alone:
         outputs = _by_clip(model(batch.chunks[0], objective.passes))
         return _backward_of_loss(fabric, objective, outputs, batch, accumulate)
 
     device, states, parts = batch.labels.device, [], []
     for chunk in batch.chunks:
         states.append(_random_state(device))
-        with torch.no_grad():
+        with nullcontext() if once else torch.no_grad(), fabric.no_backward_sync(model, enabled=not (once and last)):
             parts.append(_by_clip(model(chunk, objective.passes)))
-    outputs = {name: torch.cat([part[name] for part in parts]).requires_grad_() for name in parts[0]}
+    own = {name: torch.cat([part[name].detach() for part in parts]) for name in parts[0]}
+    outputs = own if alone else _of_all(own, batch.shares)
+    outputs = {name: output.requires_grad_() for name, output in outputs.items()}
     loss = _backward_of_loss(fabric, objective, outputs, batch, accumulate)
 
-    sizes = [len(part["logits"]) for part in parts]
-    gradients = {name: torch.split(output.grad, sizes) for name, output in outputs.items() if output.grad is not None}
-    for number, (chunk, state) in enumerate(zip(batch.chunks, states, strict=True)):
-        _restore(state, device)
-        part = _by_clip(model(chunk, objective.passes))
-        # The gradient of this sum is the chain rule: what the loss makes of the outputs, times theirs.
-        fabric.backward(reduce(add, ((part[name] * gradient[number]).sum() for name, gradient in gradients.items())))
+    before = 0 if alone else sum(batch.shares[: fabric.global_rank])
+    for number, (chunk, state) in enumerate(zip(batch.chunks, states, strict=True), start=1):
+        with fabric.no_backward_sync(model, enabled=not (last and number == len(batch.chunks))):
+            if once:
+                part = parts[0]
+            else:
+                _restore(state, device)
+                part = _by_clip(model(chunk, objective.passes))
+            rows = slice(before, before := before + len(part["logits"]))
+            # The gradient of this sum is the chain rule: what the loss makes of the outputs, times theirs. Fabric takes
+            # the mean of the processes' gradients, hence their number.
+            by_output = {name: output.grad[rows] for name, output in outputs.items() if output.grad is not None}
+            chained = reduce(add, ((part[name] * gradient).sum() for name, gradient in by_output.items()))
+            fabric.backward(chained * fabric.world_size)
     return loss
+
+
+def _of_all(own: Mapping[str, Tensor], shares: Sequence[int]) -> dict[str, Tensor]:
+    """The rows of every process, in the order of ranks, without a graph."""
+    found = {}
+    for name, rows in own.items():
+        padded = rows.new_zeros((max(shares), *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        everyone = [torch.empty_like(padded) for _ in shares]
+        torch.distributed.all_gather(everyone, padded)
+        found[name] = torch.cat([part[:share] for part, share in zip(everyone, shares, strict=True)])
+    return found
 
 
 def _by_clip(output: ModelOutput) -> dict[str, Tensor]:

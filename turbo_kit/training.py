@@ -1,9 +1,9 @@
 """Training, read from top to bottom: features, batches, objective, optimiser, and the choice of an epoch."""
 
 import logging
+import os
 import platform
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from turbo_kit.evaluation import (
     clip_lengths,
     inspect,
     model_outputs,
+    moved,
     padded_batch,
     write_epochs,
     write_outputs,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 MIX_RATE = 30
 """Times the learning rate: what the scalars of a layer mix learn at. AdamW moves a scalar by about its learning rate a
 step, and the hundred steps of a short training at 1e-3 would leave all layers weighing the same."""
+CHECKED_STEPS = 20
+"""Losses are looked at after so many steps and at the end of an epoch: a look makes the host wait for a GPU."""
 
 log = logging.getLogger(__name__)
 
@@ -72,20 +75,43 @@ def train(
         The run; one that is there already is returned as it is.
 
     Raises:
-        InputError: a config that does not fit, or a clip that cannot be used. Nothing is left behind then.
+        InputError: a config that does not fit, or a clip that cannot be used: nothing is left behind then. A loss that
+            is not finite: the best model so far is kept in the run folder.
     """
     run = planned_run(config, train, dev, out)
-    if run.trained and not again:
+    fabric = _fabric(config)
+    if fabric.broadcast(run.trained and not again):
         log.info("%s is there already: nothing is trained.", run.folder)
         return run
     started = time.perf_counter()
-    ready = prepare(config, train, dev, progress=progress)
+    ready = prepare(config, train, dev, fabric, progress=progress and fabric.is_global_zero)
     prepared = time.perf_counter()
-    history, best, epochs = _fit(ready, progress)
-    model = ready.model
-    model.load_trained_state(best.state)
+    history, best, epochs = _fit(ready, run, progress and fabric.is_global_zero)
+    ready.model.load_trained_state(best.state)
     trained = time.perf_counter()
+    if fabric.is_global_zero:
+        timings = {
+            "features_seconds": prepared - started,
+            "training_seconds": trained - prepared,
+            "epochs": len(history),
+            "seconds_per_epoch": (trained - prepared) / len(history),
+        }
+        _write(run, ready, train, best.epoch, history, epochs, timings)
+    fabric.barrier()
+    return run
 
+
+def _write(
+    run: Run,
+    ready: "Ready",
+    train: Corpus,
+    best_epoch: int,
+    history: "pd.DataFrame",
+    epochs: "list[dict[str, NDArray[np.float32]]]",
+    timings: dict[str, float],
+) -> None:
+    """Inspects the trained model, and writes the run folder."""
+    config, model, dev = ready.config, ready.model, ready.dev
     table, arrays, scores = inspect(model, ready.dev_features, dev, config.seed)
     if len(dev.classes) == 2:
         scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), config.false_accept_rate)
@@ -99,16 +125,12 @@ def train(
             "source": config.transcripts,
             "word_error_rate": {"train": transcript_errors(train), "dev": transcript_errors(dev)},
         },
-        "best_epoch": best.epoch,
+        "best_epoch": best_epoch,
         "metrics": {"dev": scores},
-        "timings": {
-            "features_seconds": prepared - started,
-            "training_seconds": trained - prepared,
-            "epochs": len(history),
-            "seconds_per_epoch": (trained - prepared) / len(history),
-        },
+        "timings": timings,
         "versions": _versions(),
         "device": str(ready.fabric.device),
+        "processes": ready.fabric.world_size,
         "threads": torch.get_num_threads(),
         "source": source_fingerprint(),
         "encoders": model.fingerprints,
@@ -124,7 +146,6 @@ def train(
         write_epochs(run, epochs)
     write_atomically(run.folder / "checkpoint", model.save_pretrained)
     write_json(run.folder / "result.json", result)
-    return run
 
 
 def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> Objective:
@@ -172,20 +193,24 @@ class Ready:
     dev_features: dict[str, Features]
 
 
-def prepare(config: RunConfig, train: Corpus, dev: Corpus, *, progress: bool = False) -> Ready:
+def prepare(
+    config: RunConfig, train: Corpus, dev: Corpus, fabric: "Fabric | None" = None, *, progress: bool = False
+) -> Ready:
     """Builds the model and the objective, and computes or reads what the frozen trunks make of the clips.
 
     Raises:
         InputError: a config that does not fit, or a clip that cannot be used.
     """
-    fabric = _fabric(config)
+    fabric = fabric or _fabric(config)
     fabric.seed_everything(config.seed, verbose=False)
     labels = _visible_labels(train, config)
     objective = build_objective(config, labels, len(train.classes))
     model = TurboModel.from_config(config, train.classes).to(fabric.device)
     train_features = clip_features(model, train, progress=progress)
     dev_features = clip_features(model, dev, progress=progress)
-    batches = _Batches(config, train, train_features, labels, fabric.device)
+    batches = _Batches(config, train, train_features, labels, fabric)
+    if fabric.world_size > 1:  # the same weights everywhere, and masks of its own for each process
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, fabric.global_rank]).generate_state(1)[0]))
     return Ready(config, fabric, model, objective, batches, dev, dev_features)
 
 
@@ -212,11 +237,12 @@ def training_steps(ready: Ready) -> Iterator[Step]:
     for epoch in range(1, config.epochs + 1):
         for number, batch in enumerate(batches.of_epoch(epoch), start=1):
             ready.model.train()
+            last = number % config.accumulate == 0 or number == len(batches)
             with memory_errors(config):
-                loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate)
-            if number % config.accumulate == 0 or number == len(batches):
+                loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate, last=last)
+            if last:
                 if config.clip_norm:
-                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
+                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
@@ -233,7 +259,7 @@ class _Best:
     state: dict[str, Tensor]
 
 
-def _fit(ready: Ready, progress: bool) -> "tuple[pd.DataFrame, _Best, list[dict[str, NDArray[np.float32]]]]":
+def _fit(ready: Ready, run: Run, progress: bool) -> "tuple[pd.DataFrame, _Best, list[dict[str, NDArray[np.float32]]]]":
     """Trains epoch by epoch, looks at development data after each, and keeps the best epoch's weights."""
     import pandas as pd
     from tqdm.auto import tqdm
@@ -242,18 +268,22 @@ def _fit(ready: Ready, progress: bool) -> "tuple[pd.DataFrame, _Best, list[dict[
     rows, best = [], _Best(0, -np.inf, {})
     epochs = [development_outputs(ready)] if config.epoch_embeddings else []
     bar = tqdm(total=config.epochs, desc=config.objective, unit="epoch", disable=not progress)
-    sums: Counter[str] = Counter()
+    steps: list[Step] = []
     started = time.perf_counter()
     for step in training_steps(ready):
-        sums.update(step.losses)
-        if step.number < len(ready.batches):
+        steps.append(step)
+        ended = step.number == len(ready.batches)
+        if (ended or step.number % CHECKED_STEPS == 0) and (fault := _divergence(ready, steps[-CHECKED_STEPS:])):
+            raise InputError(fault + _kept(run, ready, best))
+        if not ended:
             continue
-        epoch, means = step.epoch, {name: float(value) / len(ready.batches) for name, value in sums.items()}
-        _check_finite(means, epoch)
-
         outputs = development_outputs(ready)
+        if not np.isfinite(outputs["logits"]).all():
+            fault = f"after epoch {step.epoch} the model's outputs are not finite: lower learning_rate."
+            raise InputError(fault + _kept(run, ready, best))
         dev_loss, scores = development_scores(ready, outputs)
-        row: dict[str, Any] = {"epoch": epoch, **means, "dev_loss": dev_loss}
+        means = {name: float(sum(step.losses[name] for step in steps)) / len(steps) for name in step.losses}
+        row: dict[str, Any] = {"epoch": step.epoch, **means, "dev_loss": dev_loss}
         row |= {f"dev_{name}": scores[name] for name in ("UA", "WA", "EER") if name in scores}
         row |= {"learning_rate": step.learning_rate, "seconds": time.perf_counter() - started}
         rows.append(row)
@@ -261,23 +291,54 @@ def _fit(ready: Ready, progress: bool) -> "tuple[pd.DataFrame, _Best, list[dict[
             epochs.append(outputs)
         bar.update()
         bar.set_postfix_str(f"loss {means['train_loss']:.3f}, dev UA {scores['UA']:.3f}")
-        if selection_score(scores) > best.score:
-            state = {name: value.clone() for name, value in model.trained_state().items()}
-            best = _Best(epoch, selection_score(scores), state)
-        if config.patience and epoch - best.epoch >= config.patience:
+        score = ready.fabric.broadcast(selection_score(scores))  # all processes stop at the same epoch
+        if score > best.score:
+            best = _Best(step.epoch, score, {name: value.clone() for name, value in model.trained_state().items()})
+        if config.patience and step.epoch - best.epoch >= config.patience:
             break
-        sums, started = Counter(), time.perf_counter()
+        steps, started = [], time.perf_counter()
+    bar.total = bar.n  # a notebook draws a bar that ends before its total in red
+    bar.refresh()
     bar.close()
     return pd.DataFrame(rows), best, epochs
+
+
+def _divergence(ready: Ready, steps: Sequence[Step]) -> str:
+    """Of the first of these steps whose loss is not finite: which terms, and of which clips; empty where all are."""
+    totals = torch.stack([step.losses["train_loss"] for step in steps])
+    for step, finite in zip(steps, totals.isfinite().tolist(), strict=True):
+        if not finite:
+            terms = [name.removeprefix("term.") for name, loss in step.losses.items() if not torch.isfinite(loss)]
+            clips = ready.batches.clips(step.epoch, step.number)
+            return (
+                f"the loss is {float(step.losses['train_loss'])} in batch {step.number} of epoch {step.epoch} (not "
+                f"finite: {', '.join(terms[1:] or terms)}; clips {', '.join(clips[:3])} and {max(0, len(clips) - 3)} "
+                "more): lower learning_rate, or raise temperature."
+            )
+    return ""
+
+
+def _kept(run: Run, ready: Ready, best: _Best) -> str:
+    """Keeps the best model so far of a training that cannot go on, and says where."""
+    if not best.epoch:
+        return ""
+    ready.model.load_trained_state(best.state)
+    if ready.fabric.is_global_zero:
+        write_atomically(run.folder / "checkpoint", ready.model.save_pretrained)
+    return f" The model of epoch {best.epoch}, the best one, is kept in {run.folder / 'checkpoint'}."
 
 
 class _Batches:
     """The training clips as batches on the device, in an order that the seed and the epoch decide."""
 
     def __init__(
-        self, config: RunConfig, train: Corpus, features: dict[str, Features], labels: list[int], device: torch.device
+        self, config: RunConfig, train: Corpus, features: dict[str, Features], labels: list[int], fabric: "Fabric"
     ) -> None:
-        self._features, self._lengths, self._device = features, clip_lengths(features), device
+        self._features, self._lengths, self._device = features, clip_lengths(features), fabric.device
+        self._rank, self._processes = fabric.global_rank, fabric.world_size
+        if (smallest := min(len(train), config.batch_size)) < self._processes:
+            raise InputError(f"a batch of {smallest} clips for {self._processes} processes: start fewer.")
+        self._names = [utterance.id for utterance in train.utterances]
         self._labels = torch.tensor(labels)
         self._transcripts = torch.tensor(np.unique([u.text for u in train.utterances], return_inverse=True)[1])
         self._size, self._chunk, self._seed = config.batch_size, config.chunk_size, config.seed
@@ -285,21 +346,25 @@ class _Batches:
     def __len__(self) -> int:
         return max(1, len(self._lengths) // self._size)
 
+    def clips(self, epoch: int, number: int) -> list[str]:
+        """Who was in a batch, the first of an epoch being number 1."""
+        return [self._names[index] for index in self._order(epoch)[number - 1]]
+
+    def _order(self, epoch: int) -> "list[NDArray[np.int64]]":
+        return bucketed_batches(self._lengths, self._size, seed=self._seed, epoch=epoch)
+
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, each in chunks of `chunk_size` clips that are padded no further than they need."""
-        for indices in bucketed_batches(self._lengths, self._size, seed=self._seed, epoch=epoch):
-            parts = np.split(indices, range(self._chunk, len(indices), self._chunk)) if self._chunk else [indices]
+        """The batches of an epoch, each in chunks of `chunk_size` clips that are padded no further than they need.
+
+        Of several processes each takes its share of every batch: every so-manieth clip, so that all have long ones.
+        """
+        for indices in self._order(epoch):
+            shares = [indices[rank :: self._processes] for rank in range(self._processes)]
+            own, everyone = shares[self._rank], np.concatenate(shares)
+            parts = np.split(own, range(self._chunk, len(own), self._chunk)) if self._chunk else [own]
             chunks = [padded_batch(self._features, part, self._device) for part in parts]
-            yield Batch(chunks, self._labels[indices].to(self._device), self._transcripts[indices].to(self._device))
-
-
-def _check_finite(means: dict[str, float], epoch: int) -> None:
-    if not np.isfinite(means["train_loss"]):
-        broken = [name.removeprefix("term.") for name, value in means.items() if not np.isfinite(value)]
-        raise InputError(
-            f"the loss is {means['train_loss']} in epoch {epoch} (not finite: {', '.join(broken)}): lower "
-            "learning_rate, or raise temperature."
-        )
+            labels, transcripts = (moved(kind[everyone], self._device) for kind in (self._labels, self._transcripts))
+            yield Batch(chunks, labels, transcripts, [len(share) for share in shares] if len(shares) > 1 else ())
 
 
 def development_outputs(ready: Ready) -> "dict[str, NDArray[np.float32]]":
@@ -317,13 +382,27 @@ def development_scores(ready: Ready, outputs: "Mapping[str, NDArray[np.float32]]
 
 
 def _fabric(config: RunConfig) -> "Fabric":
+    """One process, or as many as `torchrun` has started."""
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     precision = config.precision
     if precision == "auto":
         cuda = config.device in ("auto", "cuda") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda else "32-true"
-    return Fabric(accelerator=config.device, devices=1, precision=precision)
+    if not torch.distributed.is_torchelastic_launched():
+        return Fabric(accelerator=config.device, devices=1, precision=precision)
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    strategy = DDPStrategy(find_unused_parameters=True)  # not every objective uses every parameter
+    fabric = Fabric(
+        accelerator=config.device,
+        strategy=strategy,
+        devices=here,
+        num_nodes=everywhere // here,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
 
 
 def _optimizer(

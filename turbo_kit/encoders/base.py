@@ -161,7 +161,7 @@ class Encoder(nn.Module):
         if len(items) == 0:
             raise InputError("no utterance to encode: found an empty list, expected at least one clip or transcript")
         device = next(self.backbone.parameters()).device
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
             states = [self._front(item, number, len(items)) for number, item in enumerate(items)]
             if not self._trains_embedding:
                 states = self._run_frozen(states, 1 if device.type == "cpu" else TRUNK_BATCH)

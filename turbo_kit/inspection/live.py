@@ -80,10 +80,6 @@ def live_training(live: Live, objective: Objective) -> Iterator[Point]:
         try:
             step = next(steps, None)
             random = torch.get_rng_state()
-        except RuntimeError as error:
-            if "non-finite" in str(error):  # Fabric's, where it clips the gradient
-                raise _diverged(done + 1) from error
-            raise
         finally:
             torch.set_rng_state(outside)
         if step is None:
@@ -92,12 +88,10 @@ def live_training(live: Live, objective: Objective) -> Iterator[Point]:
         losses = {name.removeprefix("term."): float(loss) for name, loss in step.losses.items()}
         losses["total"] = losses.pop("train_loss")
         if not math.isfinite(losses["total"]):
-            raise _diverged(done)
+            raise InputError(
+                f"the loss is not finite any more at step {done}: lower learning_rate, or raise temperature."
+            )
         yield Point(done, losses, _UA(ready) if step.number == len(ready.batches) else None)
-
-
-def _diverged(step: int) -> InputError:
-    return InputError(f"the loss is not finite any more at step {step}: lower learning_rate, or raise temperature.")
 
 
 def _UA(ready: Ready) -> float:
