@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -161,7 +162,7 @@ class Encoder(nn.Module):
         if len(items) == 0:
             raise InputError("no utterance to encode: found an empty list, expected at least one clip or transcript")
         device = next(self.backbone.parameters()).device
-        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.autocast(device.type, enabled=False), _without_tf32():
             states = [self._front(item, number, len(items)) for number, item in enumerate(items)]
             if not self._trains_embedding:
                 states = self._run_frozen(states, 1 if device.type == "cpu" else TRUNK_BATCH)
@@ -266,6 +267,17 @@ class Encoder(nn.Module):
                 digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """A GPU's convolutions in float32, which by default they round to TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def pool_frames(x: Tensor, factor: int) -> Tensor:
