@@ -16,6 +16,7 @@ have a GPU cannot pass by losing it. `--device cpu` compares the CPU with itself
 
 import argparse
 import itertools
+import math
 import sys
 import tempfile
 import traceback
@@ -65,6 +66,11 @@ def check_compiled(device: torch.device) -> list[Any]:
         print(f"\ntorch.compile does not run here: {first_line(error)}")
         return []
     return run_checks({"torch.compile": compiled}, device)
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has none for it."""
+    return value if math.isfinite(value) else None
 
 
 def first_line(error: Exception) -> str:
@@ -124,10 +130,10 @@ def throughput(options: argparse.Namespace, device: torch.device, folder: Path) 
     for name, knobs in kinds_of_model(folder, options.chunk).items():
         for batch in options.batches:
             tasks, peaks = ready_tasks(options, device, knobs, batch)
-            seconds = alternate(tasks, options.rounds) if tasks else {}
+            seconds = alternate(tasks, options.rounds, warm=0)
             for way, times in seconds.items():
                 rates = spread([batch * options.steps / time for time in times])
-                figures[f"{name}, {batch}, {way}"] = {**rates, "peak_MB": peaks[way]}
+                figures[f"{name}, {batch}, {way}"] = {**rates, "peak_MB": finite(peaks[way])}
                 numbers = "".join(f"{value:10.4g}" for value in (rates["median"], rates["max"], peaks[way]))
                 print(f"{name:14} {batch:6} {way:22} {rates['min']:12.4g}{numbers}", flush=True)
     return figures
@@ -177,8 +183,8 @@ def synchronisations(step: Callable[[], object]) -> Counter[str]:
             return
         frames = [frame for frame in traceback.extract_stack()[:-1] if frame.filename != warnings.__file__]
         own = [frame for frame in frames if "turbo_kit" in Path(frame.filename).parts]
-        shown = dict.fromkeys((*own[-1:], frames[-1]))
-        places[" <- ".join(f"{Path(f.filename).name}:{f.lineno} {f.line}" for f in shown)] += 1
+        lines = [f"{Path(frame.filename).name}:{frame.lineno} {frame.line}" for frame in (*own[-1:], frames[-1])]
+        places[" <- ".join(dict.fromkeys(lines))] += 1
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -255,7 +261,9 @@ def main() -> int:
             figures["syncs"] = tell_synchronisations(options, device, Path(folder))
         if "table" in options.parts:
             figures["clips a second"] = throughput(options, device, Path(folder))
-    figures["checks"] = {one.what: {"value": one.value, "limit": one.limit, "good": one.good} for one in found}
+    figures["checks"] = {
+        one.what: {"value": finite(one.value), "limit": finite(one.limit), "good": one.good} for one in found
+    }
     keep(figures, options.json)
     failed = [one.what for one in found if not one.good]
     print(f"\n{len(found) - len(failed)} of {len(found)} figures are within their limits.")
