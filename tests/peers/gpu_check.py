@@ -23,8 +23,10 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from timing import alternate, arguments, keep, machine, spread
@@ -81,40 +83,46 @@ def first_line(error: Exception) -> str:
 def save_audio_encoder(folder: Path, small: bool) -> None:
     """A random encoder of wav2vec2-base's size, or a tiny one."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(layerdrop=0.0, **TINY if small else {})).save_pretrained(folder)
     Wav2Vec2FeatureExtractor().save_pretrained(folder)
 
 
 def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: bool = False) -> Iterator[Any]:
-    """Endless training steps of one batch size; nothing comes from a corpus, the features are random."""
-    import numpy as np
-
+    """Endless training steps of one batch size, as `train` makes them, on clips whose features are random."""
     from turbo_kit import Corpus, RunConfig
     from turbo_kit.corpora import Utterance
-    from turbo_kit.encoders.cache import Features
-    from turbo_kit.model import TurboModel
-    from turbo_kit.training import Ready, _Batches, _fabric, build_objective, training_steps
+    from turbo_kit.training import prepare, training_steps
 
     config = RunConfig(batch_size=batch, epochs=10**6, **knobs)
-    fabric = _fabric(config)
-    fabric.seed_everything(0, verbose=False)
-    model = TurboModel.from_config(config, CLASSES).to(fabric.device)
+    clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
+    corpus = Corpus("random", clips, CLASSES)
+    with mock.patch("turbo_kit.training.clip_features", partial(random_features, seconds=seconds)):
+        ready = prepare(config, corpus, corpus)
     if compiled:
-        model.compile(dynamic=True)
+        ready.model.compile(dynamic=True)
+    return training_steps(ready)
+
+
+def random_features(model: Any, corpus: Any, *, seconds: float, progress: bool = False) -> dict[str, Any]:
+    """What the trunks could give for clips of so many seconds: sixteen random arrays, over and over."""
+    import numpy as np
+
+    from turbo_kit.encoders.cache import Features
+
     generator, features = np.random.default_rng(0), {}
     for modality in model.modalities:
         backbone = model.encoder(modality).backbone
         rate = backbone.frames_per_second or 3.0  # of text: about so many tokens a second
-        length = round(seconds * (6.0 if modality == "audio" and config.trainable_layers == 0 else rate))
-        some = [generator.standard_normal((length, backbone.width), np.float32) for _ in range(16)]
-        features[modality] = Features(tuple(itertools.islice(itertools.cycle(some), batch)))
-    clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
-    corpus, labels = Corpus("random", clips, CLASSES), [n % 4 for n in range(batch)]
-    objective = build_objective(config, labels, len(CLASSES))
-    batches = _Batches(config, corpus, features, labels, fabric.device)
-    return training_steps(Ready(config, fabric, model, objective, batches, corpus, {}))
+        if modality == "audio" and model.encoder(modality).light_head:
+            rate = 6.0
+        shape = round(seconds * rate), backbone.width
+        some = [generator.standard_normal(shape, np.float32) for _ in range(16)]
+        features[modality] = Features(tuple(itertools.islice(itertools.cycle(some), len(corpus))))
+    return features
 
 
 def kinds_of_model(folder: Path, chunk: int) -> dict[str, dict[str, Any]]:
@@ -266,7 +274,8 @@ def main() -> int:
     }
     keep(figures, options.json)
     failed = [one.what for one in found if not one.good]
-    print(f"\n{len(found) - len(failed)} of {len(found)} figures are within their limits.")
+    if found:
+        print(f"\n{len(found) - len(failed)} of {len(found)} figures are within their limits.")
     for what in failed:
         print(f"FAILED {what}")
     return int(bool(failed))
