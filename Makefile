@@ -1,6 +1,7 @@
 # make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks;
 # make notebooks: execute them all anew, and store their outputs and the pictures of the README;
-# make bench: measure speed and memory beside peers (tests/peers/README.md).
+# make bench: measure speed and memory beside peers (tests/peers/README.md);
+# make gpu-check: compare a GPU with the CPU and time it; where there is none, it says so and passes.
 # With a CPU build of PyTorch:  make install PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN = $(VENV)/bin
 
-.PHONY: demo test lab notebooks bench install clean
+.PHONY: demo test lab notebooks bench gpu-check install clean
 
 demo: install
 	$(BIN)/turbo-kit demo
@@ -31,6 +32,9 @@ bench: $(VENV)/.installed-test
 	for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python tests/peers/$$name.py --json bench/$$name.json || exit 1; \
 	done
+
+gpu-check: $(VENV)/.installed
+	$(BIN)/python tests/peers/gpu_check.py --json bench/gpu_check.json
 
 install: $(VENV)/.installed
 
