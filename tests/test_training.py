@@ -397,3 +397,15 @@ def test_training_can_be_watched_step_by_step_without_changing_it(quick, fold, t
     history = train(config, fold.train, fold.dev, tmp_path).history
     means = np.array(watched).reshape(2, -1).mean(axis=1)
     np.testing.assert_allclose(means, history["train_loss"], rtol=1e-6)
+
+
+def test_compiling_changes_nothing_but_rounding(quick, fold, tmp_path):
+    configs = [quick(compile=compiled, chunk_size=5, modality_dropout=0.2) for compiled in (False, True)]
+    one, other = (train(config, fold.train, fold.dev, tmp_path).history for config in configs)
+    np.testing.assert_allclose(one.drop(columns="seconds"), other.drop(columns="seconds"), rtol=2e-4, atol=1e-6)
+
+
+def test_compiling_without_a_compiler_is_an_error(quick, fold, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InputError, match=r"compile = True needs a C\+\+ compiler"):
+        train(quick(compile=True), fold.train, fold.dev, tmp_path)

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -233,7 +234,7 @@ def training_steps(ready: Ready) -> Iterator[Step]:
     total = config.epochs * -(-len(batches) // config.accumulate)
     optimizer, schedule = _optimizer(config, ready.model, ready.objective, total)
     ready.objective.to(fabric.device)
-    wrapped, optimizer = fabric.setup(ready.model, optimizer)
+    wrapped, optimizer = fabric.setup(_compiled(ready.model) if config.compile else ready.model, optimizer)
     for epoch in range(1, config.epochs + 1):
         for number, batch in enumerate(batches.of_epoch(epoch), start=1):
             ready.model.train()
@@ -403,6 +404,15 @@ def _fabric(config: RunConfig) -> "Fabric":
     )
     fabric.launch()
     return fabric
+
+
+def _compiled(model: TurboModel) -> Any:
+    """The model through `torch.compile`: for all shapes at once, and with the dropout masks that it has without."""
+    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++", "cl"))):
+        raise InputError(
+            "compile = True needs a C++ compiler such as g++, and none was found: install one or leave it."
+        )
+    return torch.compile(model, dynamic=True, options={"fallback_random": True})
 
 
 def _optimizer(
