@@ -8,18 +8,20 @@ and in the place of what a frozen encoder makes of them random features, 32 wide
 an empty cache. The features of 100,000 take 0.5 GB of disk, their sound files 0.4 GB in blocks of 4 KB.
 
 Each step is taken once. "MB" is its peak above what the process held before; memory that an earlier step gave back is
-used again unseen, so that small figures mean little. "growth" is the power of the number of utterances that the step
-grows with from size to size: log(cost / cost before) / log(size / size before), 1 = linear. A development list is a
-fifth of the clips. "an epoch's batches" reads all of them, 64 clips each, from files that the system holds in memory.
+used again unseen, so that small figures mean little, and pages of mapped files that were read count too, though the
+system takes them back at need. "growth" is the power of the number of utterances that the step grows with from size to
+size: log(cost / cost before) / log(size / size before), 1 = linear. A development list is a fifth of the clips. "an
+epoch's batches" reads all of them, 64 clips each, from files that the system holds in memory.
 
 On paper, for 1,000 hours at 4.5 s a clip (800,000 clips):
-    a step         seconds and MB at the largest size x (clips / size) ^ its last growth (MB: 0 where there are none)
+    a step         seconds and MB at the largest size x (clips / size) ^ its last growth, at least 1 (MB: 0 if none)
     features       seconds of speech x frames a second x width x 4 bytes
     the front      seconds of speech x (seconds for one clip of 4.5 s / 4.5), once; wav2vec2-base's size, measured here
     an epoch       seconds of speech x (seconds of a Turbo step of two such clips from the cache / 9), full depth
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -75,11 +77,12 @@ KINDS = {
 def write_corpus(folder: Path, size: int) -> Path:
     """A manifest of so many clips, each with a file of its own content."""
     (folder / "sound").mkdir()
-    generator = np.random.default_rng(0)
+    generator, silence = np.random.default_rng(0), io.BytesIO()
+    soundfile.write(silence, np.zeros(4, dtype=np.int16), SAMPLE_RATE, format="WAV")
     with (folder / "clips.jsonl").open("w") as manifest:
         for number in range(size):
             path = folder / "sound" / f"{number}.wav"
-            soundfile.write(path, np.frombuffer(number.to_bytes(8, "little"), dtype=np.int16), SAMPLE_RATE)
+            path.write_bytes(silence.getvalue()[:-8] + number.to_bytes(8, "little"))
             words = " ".join(f"w{word}" for word in generator.integers(0, 1000, 11))
             row = {"id": str(number), "path": str(path), "text": words, "label": "abcd"[number % 4]}
             manifest.write(json.dumps(row | {"speaker": f"s{number // 100}"}) + "\n")
@@ -173,13 +176,13 @@ def growths(table: dict[int, dict[str, dict[str, float]]], step: str, unit: str)
 
 
 def on_paper(table: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Seconds and MB of each step for 1,000 hours, if it goes on growing as between the two largest sizes."""
+    """Seconds and MB of each step for 1,000 hours, growing on as between the two largest sizes, linearly at least."""
     largest = max(table)
     factor = HOURS * 3600 / SECONDS_A_CLIP / largest
 
     def extrapolated(step: str, unit: str) -> float:
         power = growths(table, step, unit)[-1]
-        return 0.0 if power is None else float(f"{table[largest][step][unit] * factor**power:.3g}")
+        return 0.0 if power is None else float(f"{table[largest][step][unit] * factor ** max(1.0, power):.3g}")
 
     return {step: {unit: extrapolated(step, unit) for unit in ("seconds", "MB")} for step in table[largest]}
 

@@ -11,10 +11,10 @@ dropout 0.1, fp32, AdamW, gradients clipped. 12 times 384 stands in for the six 
 The peer is what one would write: shuffled batches, waveforms and words padded to the longest of the batch with a mask,
 transformers' Wav2Vec2Model and BertModel called twice, means over the real positions, two cross-entropies and six plain
 losses. With equal lengths and without dropout its loss and gradient are those of ours. Its front end is frozen as
-transformers does it, without a graph, and its clips lie decoded in memory: it never reads a file. Ours is the kit's own loop (`training_steps`) on batches of `bucketed_batches`, from features in its
-cache. "later epochs" read them; "first epoch" also computes and writes them (decoding from disk included), which is the
-price of each epoch where nothing can be kept. `view_depth=3` is another computation: nine of the layers run once, under
-one dropout mask.
+transformers does it, without a graph, and its clips lie decoded in memory: it never reads a file. Ours is the kit's own
+loop (`training_steps`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
+epoch" also computes and writes them (decoding from disk included), which is the price of each epoch where nothing can
+be kept. `view_depth=3` is another computation: nine of the layers run once, under one dropout mask.
 
 A whole epoch takes hours here, so some batches stand for all: both ways batch all 4,300 clips (so what is padded is
 that of a whole epoch); the batches are sorted by their padded length and cut into `--batches` parts of equal padded
