@@ -26,7 +26,8 @@ lab: install
 notebooks: $(VENV)/.installed-test
 	$(BIN)/python tests/notebooks/refresh.py
 
-BENCHMARKS = info_nce two_passes gradient_cache ablation iemocap_loading repaint_pairs repaint_dropout embedding_frames
+BENCHMARKS = info_nce two_passes epoch gradient_cache cost ablation iemocap_loading repaint_pairs repaint_dropout \
+	embedding_frames
 
 bench: $(VENV)/.installed-test
 	for name in $(BENCHMARKS); do \
