@@ -4,6 +4,7 @@ from math import exp, isnan, log, sqrt
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from turbo_kit.config import InputError
 from turbo_kit.metrics import alignment, effective_rank, geometry_scores, modality_gap, uniformity
@@ -34,6 +35,13 @@ def test_measures_agree_with_plain_loops() -> None:
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(rows.T @ rows), 0))
     shares = values / values.sum()
     assert effective_rank(x) == pytest.approx(exp(-sum(p * log(p) for p in shares)))
+
+
+@pytest.mark.parametrize("rows", [1023, 1024, 1025, 2500])
+def test_uniformity_in_blocks_is_that_of_all_pairs_at_once(rows: int) -> None:
+    x = np.random.default_rng(rows).normal(size=(rows, 8))
+    distances = pdist(np.stack([unit(row) for row in x]), "sqeuclidean")
+    assert uniformity(x) == pytest.approx(np.log(np.exp(-2 * distances).mean()), rel=1e-12)
 
 
 def test_known_values() -> None:

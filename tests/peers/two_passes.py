@@ -73,7 +73,8 @@ def ours(folder: Path, clips: CLIPS, passes: int, view_depth: int | None, cached
 
 def theirs(model: Wav2Vec2Model, clips: CLIPS, passes: int) -> Step:
     model.train()
-    for part in (model.feature_extractor, model.feature_projection, model.encoder.pos_conv_embed):
+    model.feature_extractor._freeze_parameters()  # else transformers asks for the gradient of the waveform
+    for part in (model.feature_projection, model.encoder.pos_conv_embed):
         part.requires_grad_(False)
     model.encoder.layer_norm.requires_grad_(False)
     classifier, labels = nn.Linear(model.config.hidden_size, CLASSES), torch.arange(len(clips)) % CLASSES

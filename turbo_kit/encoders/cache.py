@@ -136,19 +136,21 @@ class FeatureStore:
         """Opens the shards that have appeared since the last look."""
         for index in sorted(set(self.folder.glob("*.json")) - self._read):
             try:
-                lengths = json.loads(index.read_text())
-                frames = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-                if len(frames) != sum(lengths.values()):
-                    raise ValueError(f"{len(frames)} frames, and the index counts {sum(lengths.values())}")
+                self._open(index)
             except (ValueError, OSError, AttributeError) as error:
                 log.warning("%s: damaged features (%s) are removed and computed again.", index, error)
                 index.unlink()
                 index.with_suffix(".npy").unlink(missing_ok=True)
-                continue
-            self._read.add(index)
-            ends = np.cumsum(list(lengths.values()))
-            for key, end in zip(lengths, ends, strict=True):
-                self._known[key] = frames[end - lengths[key] : end]
+
+    def _open(self, index: Path) -> None:
+        lengths = json.loads(index.read_text())
+        frames = np.asarray(np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False))
+        if len(frames) != sum(lengths.values()):
+            raise ValueError(f"{len(frames)} frames, and the index counts {sum(lengths.values())}")
+        self._read.add(index)
+        ends = np.cumsum(list(lengths.values()))
+        for key, end in zip(lengths, ends, strict=True):
+            self._known[key] = frames[end - lengths[key] : end]
 
     def add(self, features: dict[str, NDArray[np.generic]]) -> None:
         """Writes the features as one more shard and opens it."""
@@ -159,4 +161,4 @@ class FeatureStore:
         name.with_suffix(".partial").replace(name.with_suffix(".npy"))
         name.with_suffix(".index").write_text(json.dumps(lengths))
         name.with_suffix(".index").replace(name.with_suffix(".json"))
-        self.refresh()
+        self._open(name.with_suffix(".json"))

@@ -16,6 +16,9 @@ from turbo_kit.config import InputError
 
 Vectors = NDArray[np.floating[Any]]
 
+ROWS_AT_ONCE = 1024
+"""Of the pairs of N rows, those of so many with all others are held at once."""
+
 
 def geometry_scores(
     pooled: Mapping[str, Vectors],
@@ -80,12 +83,16 @@ def uniformity(vectors: Vectors) -> float:
     Returns:
         At most 0 (all in one place); ``nan`` with fewer than two rows or with a row of zeros.
     """
-    from scipy.spatial.distance import pdist
-
     x = _unit(vectors)
     if x is None or len(x) < 2:
         return nan
-    return float(np.log(np.exp(-2 * pdist(x, "sqeuclidean")).mean()))
+    total = 0.0
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        rows = x[start : start + ROWS_AT_ONCE]
+        kernel = np.exp(4 * (rows @ x[start:].T) - 4)  # of unit vectors, d^2 = 2 - 2 cos
+        among = kernel[:, : len(rows)]
+        total += kernel[:, len(rows) :].sum() + (among.sum() - np.trace(among)) / 2
+    return float(np.log(total / (len(x) * (len(x) - 1) / 2)))
 
 
 def modality_gap(first: Vectors, second: Vectors) -> float:

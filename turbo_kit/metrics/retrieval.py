@@ -44,7 +44,7 @@ def retrieval_scores(
     return {
         "audio_to_text": _recalls(audio, text, transcript, ks),
         "text_to_audio": _recalls(text, audio, transcript, ks),
-        "chance": _recalls(np.zeros_like(audio), text, transcript, ks),
+        "chance": _chance(transcript, ks),
     }
 
 
@@ -62,6 +62,12 @@ def _recalls(
         for k in ks:
             found[k] += float(_hit_probability(k - ahead, tied.sum(axis=1), (tied & right).sum(axis=1)).sum())
     return {f"R@{k}": found[k] / len(queries) for k in ks}
+
+
+def _chance(transcript: NDArray[np.intp], ks: Sequence[int]) -> dict[str, float]:
+    """Where all are tied."""
+    alike, everyone = np.bincount(transcript)[transcript], np.full(len(transcript), len(transcript))
+    return {f"R@{k}": float(_hit_probability(np.full(len(alike), k), everyone, alike).mean()) for k in ks}
 
 
 def _hit_probability(
