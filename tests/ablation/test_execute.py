@@ -92,6 +92,16 @@ def test_a_grid_is_run_once_through_the_notebook_and_goes_on_where_it_stopped(qu
     assert "0 running, 0 failed" in lines[1]
 
 
+def test_each_feature_is_computed_once_for_all_runs_side_by_side(quick, tones_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("TURBO_KIT_CACHE", str(tmp_path / "cache"))
+    configs = [quick(objective="ce", epochs=1, seed=seed, fold=fold) for seed in (0, 1) for fold in (0, 1)]
+    assert len(execute(configs, tmp_path / "runs", workers=2).runs) == 4
+    shards = (tmp_path / "cache").glob("features/*/*.json")
+    keys = [(index.parent, key) for index in shards for key in json.loads(index.read_text())]
+    texts = {utterance.text for utterance in tones_corpus.utterances}
+    assert len(keys) == len(set(keys)) == len(tones_corpus) + len(texts)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

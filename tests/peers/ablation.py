@@ -4,6 +4,7 @@
 
 The peer executes the same notebook with the same parameters, one after another, with all cores and an empty feature
 cache for each run, as a folder of notebooks that know nothing of one another has it. Both start with an empty cache.
+How many features were computed is counted in the caches.
 """
 
 import json
@@ -47,17 +48,31 @@ def main() -> None:
         grid = [f"objective={objective}", "seed=" + ",".join(map(str, seeds)), "normalize_pairs=true"]
         kit = timed([str(BIN / "turbo-kit"), "ablate", *grid, "--out", str(base / "kit")], base / "cache")
         scores = {name: mean_score(base / name) for name in ("peer", "kit")}
+        features = {
+            "turbo_kit": computed(base / "cache"),
+            "papermill": [
+                sum(found) for found in zip(*(computed(base / f"cache{seed}") for seed in seeds), strict=True)
+            ],
+        }
     figures = {
         "runs": options.runs,
         "papermill_seconds": round(sum(peer), 1),
         "turbo_kit_seconds": round(kit, 1),
         "ratio": round(sum(peer) / kit, 2),
         "test_UA_mean": scores,
+        "features_computed_and_distinct": features,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
     }
     print(json.dumps(figures, indent=2))
     keep(figures, options.json)
+
+
+def computed(cache: Path) -> tuple[int, int]:
+    """How many features were computed into a cache, and of how many distinct clips and transcripts."""
+    shards = [(index.parent.name, json.loads(index.read_text())) for index in cache.glob("features/*/*.json")]
+    keys = [(encoder, key) for encoder, lengths in shards for key in lengths]
+    return len(keys), len(set(keys))
 
 
 def mean_score(folder: Path) -> float:
