@@ -1,10 +1,13 @@
 """What one of several processes does in the tests; `torchrun` starts it.
 
-torchrun --nproc-per-node 2 tests/processes/process_worker.py gradients|training configs.json FOLDER
+torchrun --nproc-per-node 2 tests/processes/process_worker.py gradients|training|killed configs.json FOLDER
 """
 
 import json
+import os
+import signal
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 
 from turbo_kit import RunConfig, load_fold, train
 from turbo_kit.gradient_cache import backward
+from turbo_kit.objectives import Objective
 from turbo_kit.training import prepare
 
 DTYPE = torch.float64
@@ -36,6 +40,18 @@ def gradients(config: RunConfig) -> dict[str, Any]:
     return {"gradients": found, "losses": terms, "shares": list(batch.shares), "random": random}
 
 
+def kill_at_the_third_loss() -> None:
+    """Has this process die in the middle of a training."""
+    computed, losses = Objective.forward, count(1)
+
+    def dying(self: Objective, *arguments: Any, **options: Any) -> Any:
+        if next(losses) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return computed(self, *arguments, **options)
+
+    Objective.forward = dying  # type: ignore[method-assign]
+
+
 def main() -> None:
     torch.set_num_threads(1)
     what, configs, folder = sys.argv[1:]
@@ -45,6 +61,8 @@ def main() -> None:
             here.mkdir(exist_ok=True)
             torch.save(gradients(config), here / f"{torch.distributed.get_rank()}.pt")
         else:
+            if what == "killed" and os.environ["RANK"] == "1":
+                kill_at_the_third_loss()
             fold = load_fold(config)
             run = train(config, fold.train, fold.dev, here)
             assert run.trained  # also where another process has written it

@@ -107,3 +107,10 @@ def test_fewer_clips_than_processes_is_an_error(configs, tmp_path):
     done = start("training", 3, {"small": config}, tmp_path)
     assert done.returncode != 0
     assert "a batch of 2 clips for 3 processes" in done.stderr
+
+
+def test_a_process_that_dies_ends_the_others_and_leaves_nothing_that_passes_for_a_run(configs, tmp_path):
+    done = start("killed", 2, {"one": configs["turbo"]}, tmp_path)
+    assert done.returncode != 0
+    assert "Signal 9 (SIGKILL)" in done.stderr
+    assert not list((tmp_path / "one").glob("*/result.json"))
