@@ -1,9 +1,11 @@
 import json
+from threading import Event
 
 import numpy as np
 import pytest
 
 from turbo_kit import InputError, Utterance
+from turbo_kit.batches import decode, decode_all
 from turbo_kit.encoders import build_encoder
 from turbo_kit.encoders import cache as cache_module
 from turbo_kit.encoders.cache import FeatureStore, trunk_features
@@ -35,8 +37,6 @@ def computed(monkeypatch):
 
 
 def test_features_are_what_the_trunk_gives_and_batches_are_padded_with_zeros(own_cache, encoder, tones_corpus):
-    from turbo_kit.batches import decode
-
     clips = tones_corpus.utterances[:5]
     features = trunk_features(encoder, clips, 30.0)
     assert features.lengths == [len(item) for item in features.items]
@@ -72,6 +72,30 @@ def test_each_clip_is_computed_once_by_its_content(own_cache, encoder, tones_cor
     trunk_features(encoder, clips, 0.25)  # cut elsewhere: other features
     trunk_features(encoder, tones_corpus.utterances[3:6], 30.0)
     assert computed == [4, 4, 2]
+
+
+def test_the_next_shard_is_decoded_while_one_is_computed(own_cache, encoder, tones_corpus, monkeypatch):
+    clips = tones_corpus.utterances[:5]
+    expected = [encoder.trunk([decode(clip)]).sequence[0].numpy() for clip in clips]
+    begun = [Event() for _ in range(3)]
+    parts, compute = iter(begun), cache_module._computed
+
+    def decoded(utterances, max_seconds):
+        next(parts).set()
+        return decode_all(utterances, max_seconds)
+
+    def patient(encoder, keys, *rest):
+        """Computes a shard of two once the next one has been begun."""
+        seen.append((len(keys), [event.wait(5 if event in begun[: len(seen) + 2] else 0) for event in begun]))
+        return compute(encoder, keys, *rest)
+
+    seen = []
+    monkeypatch.setattr(cache_module, "SHARD", 2)
+    monkeypatch.setattr(cache_module, "decode_all", decoded)
+    monkeypatch.setattr(cache_module, "_computed", patient)
+    for item, own in zip(trunk_features(encoder, clips, 30.0).items, expected, strict=True):
+        np.testing.assert_array_equal(item, own)
+    assert seen == [(2, [True, True, False]), (2, [True, True, True]), (1, [True, True, True])]
 
 
 def test_another_encoder_never_reads_these_features(own_cache, encoder, tones_corpus, computed):

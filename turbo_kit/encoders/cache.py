@@ -6,6 +6,7 @@ import logging
 import math
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def trunk_features(
     with store.lock():
         store.refresh()
         missing = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in store}
-        for part in _parts(list(missing), SHARD):
-            store.add(_computed(encoder, {key: missing[key] for key in part}, max_seconds, progress))
+        for part, items in _decoded_ahead(encoder.modality, missing, max_seconds):
+            store.add(_computed(encoder, part, items, progress))
     return Features(tuple(store[key] for key in keys))
 
 
@@ -79,21 +80,31 @@ def _keys(utterances: Sequence[Utterance], modality: str, max_seconds: float) ->
     return [f"{digest}-{max_seconds:g}{over}" for digest, over in zip(prints, noise, strict=True)]
 
 
-def _parts(keys: list[str], size: int) -> Iterator[list[str]]:
-    return (keys[start : start + size] for start in range(0, len(keys), size))
+Items = list[str] | list[NDArray[np.float32]]
 
 
-def _computed(
-    encoder: Encoder, wanted: dict[str, Utterance], max_seconds: float, progress: bool
-) -> dict[str, NDArray[np.generic]]:
+def _decoded_ahead(
+    modality: str, missing: dict[str, Utterance], max_seconds: float
+) -> Iterator[tuple[list[str], Items]]:
+    """The keys of each shard and what the trunk sees of them; the next shard is decoded while this one is used."""
+    keys = list(missing)
+    parts = [keys[start : start + SHARD] for start in range(0, len(keys), SHARD)]
+
+    def items(part: list[str]) -> Items:
+        utterances = [missing[key] for key in part]
+        return [u.text for u in utterances] if modality == "text" else list(decode_all(utterances, max_seconds))
+
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        decoded = [ahead.submit(items, part) for part in parts[:1]]
+        for number, part in enumerate(parts, start=1):
+            now = decoded.pop().result()
+            decoded += [ahead.submit(items, after) for after in parts[number : number + 1]]
+            yield part, now
+
+
+def _computed(encoder: Encoder, keys: list[str], items: Items, progress: bool) -> dict[str, NDArray[np.generic]]:
     from tqdm.auto import tqdm
 
-    utterances = list(wanted.values())
-    items = (
-        [utterance.text for utterance in utterances]
-        if encoder.modality == "text"
-        else list(decode_all(utterances, max_seconds))
-    )
     done: dict[int, NDArray[np.generic]] = {}
     bar = tqdm(total=len(items), desc=f"{encoder.modality} features", unit="clip", disable=not progress, leave=False)
     with bar:
@@ -102,7 +113,7 @@ def _computed(
             for i, sequence, mask in zip(batch, hidden.sequence, hidden.mask, strict=True):
                 done[int(i)] = _numpy(sequence[mask])
             bar.update(len(batch))
-    return {key: done[i] for i, key in enumerate(wanted)}
+    return {key: done[i] for i, key in enumerate(keys)}
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.generic]:
