@@ -106,7 +106,9 @@ def test_clicking_plays_a_clip_and_shows_its_spectrogram_and_neighbours(page, da
     nearest = int(data.neighbours[0, 0, number, 0])
     first = lists.first.locator("button").first
     expect(first).to_contain_text(f"{data.similarities[0, 0, number, 0]:.2f}")
-    for place, near in enumerate(data.neighbours[0, 0, number]):  # a title holds all words, though two lines may cut them
+    for place, near in enumerate(
+        data.neighbours[0, 0, number]
+    ):  # a title holds all words, though two lines may cut them
         title = f"{data.clips['transcript'][near]}\n{data.clips['id'][near]}, speaker {data.clips['speaker'][near]}"
         expect(lists.first.locator("button").nth(place)).to_have_attribute("title", title)
     first.click()
