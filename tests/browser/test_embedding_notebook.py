@@ -92,10 +92,12 @@ def test_clips_in_a_lasso_are_a_table_in_the_kernel(page):
 
 def run_at_the_end(page, code):
     """Runs code in a new cell below all others, and gives what it prints."""
+    cells = page.locator(".jp-CodeCell")
+    count = cells.count()
     page.locator(".jp-Notebook-footer").click()
-    page.keyboard.insert_text(code)
+    cells.nth(count).locator(".cm-content").fill(code)
     page.keyboard.press("Control+Enter")
-    said = page.locator(".jp-Cell").last.locator(".jp-OutputArea-output pre")
+    said = cells.nth(count).locator(".jp-OutputArea-output pre")
     said.wait_for()
     page.keyboard.press("Escape")
     return said.inner_text()
