@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from explorer.small_maps import CLIPS, HOSTILE, small_map
+from explorer.small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
 from playwright.sync_api import expect
 
-from turbo_kit.explorer.embedding import export_explorer
+from turbo_kit.explorer.embedding import embedding_data, export_explorer
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,11 @@ def test_clicking_plays_a_clip_and_shows_its_spectrogram_and_neighbours(page, da
     nearest = int(data.neighbours[0, 0, number, 0])
     first = lists.first.locator("button").first
     expect(first).to_contain_text(f"{data.similarities[0, 0, number, 0]:.2f}")
+    for place, near in enumerate(
+        data.neighbours[0, 0, number]
+    ):  # a title holds all words, though two lines may cut them
+        title = f"{data.clips['transcript'][near]}\n{data.clips['id'][near]}, speaker {data.clips['speaker'][near]}"
+        expect(lists.first.locator("button").nth(place)).to_have_attribute("title", title)
     first.click()
     expect(page.locator(".transcript")).to_have_text(data.clips["transcript"][nearest])
     playing(page)
@@ -137,6 +142,26 @@ def test_colours_follow_what_is_chosen_and_classes_can_be_hidden(page):
     assert picture(page) not in seen
 
 
+def test_splits_are_told_apart_where_there_are_two(page, browser, tmp_path):
+    ways = ["label", "speaker", "right or wrong"]
+    expect(page.locator("select option")).to_have_text(ways)
+    run = run_with_epochs(tmp_path)
+    both = embedding_data(run, "both", corpus=corpus_of(run, tmp_path))
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page.goto(export_explorer(both, tmp_path / "map.html").as_uri())
+    expect(page.locator("select option")).to_have_text([*ways, "split"])
+    seen = {picture(page)}
+    page.locator("select").select_option("split")
+    seen.add(picture(page))
+    expect(page.locator(".legend button")).to_have_text([f"dev{CLIPS}", f"test{CLIPS}"])
+    page.locator(".legend button").first.click()
+    seen.add(picture(page))
+    assert len(seen) == 3
+    choose_all(page)  # of those that are shown
+    expect(page.locator(".chosen tbody td:first-child")).to_have_text(run.predictions("test")["id"].tolist())
+    page.close()
+
+
 def test_the_slider_moves_the_points_and_names_the_frame(page, data):
     before = picture(page)
     page.locator("input[type=range]").fill("0")
@@ -149,6 +174,21 @@ def test_the_slider_moves_the_points_and_names_the_frame(page, data):
     for frame in (0, 2):
         page.locator("input[type=range]").fill(str(frame))
         expect(page.locator(".facts")).to_contain_text(f"{data.table([1], frame)['predicted'][0]} (")
+
+
+def test_panel_status_and_tip_tell_the_same_of_each_frame(page, data, clip):
+    number, (x, y) = clip
+    page.mouse.click(x, y)  # and there the pointer stays
+    assert len(set(data.predicted[:, number])) > 1
+    for frame in (0, 2, 1):
+        page.locator("input[type=range]").fill(str(frame))
+        facts = data.table([number], frame).iloc[0]
+        predicted, right = facts["predicted"], "right" if facts["right"] else "wrong"
+        expect(page.locator(".facts")).to_contain_text(f"{predicted} ({right})")
+        expect(page.locator(".status")).to_contain_text(f"predicted {predicted}, {right}.")
+        expect(page.locator(".tip")).to_contain_text(f"predicted {predicted} ({right})")
+        tip = page.locator(".tip").bounding_box()
+        assert tip["x"] <= places(page, data, frame)[number][0] <= tip["x"] + tip["width"]
 
 
 def test_frames_play_to_the_last_and_stop(page, data):
@@ -170,12 +210,34 @@ def test_a_lasso_fills_the_table(page, data, clip):
     expect(rows).to_contain_text(data.clips["transcript"][number])
     page.get_by_role("button", name="Clear").click()
     expect(rows).to_have_count(0)
+    choose_all(page)
+    expect(rows).to_have_count(CLIPS)
+
+
+@pytest.mark.parametrize("width", [1024, 1280])
+def test_the_table_breaks_no_word_but_of_transcripts(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    choose_all(page)
+    lines = page.locator(".chosen td:not(.of-transcript)").evaluate_all(
+        """(cells) => cells.map((cell) => {
+            const words = document.createRange();
+            words.selectNodeContents(cell.querySelector("button") ?? cell);
+            return new Set([...words.getClientRects()].map((line) => line.top)).size;
+        })"""
+    )
+    assert len(lines) == 5 * CLIPS and set(lines) == {1}
+    inside = "(table) => table.scrollWidth <= table.parentElement.clientWidth"
+    page.locator(".chosen tbody tr").first.evaluate("(row) => row.remove()")  # its words mean harm, and are long
+    assert page.locator(".chosen table").evaluate(inside)
+
+
+def choose_all(page):
+    """Draws a lasso around the whole map."""
     page.get_by_role("button", name="Lasso").click()
     box = page.locator(".map").bounding_box()
     left, top = box["x"] + 3, box["y"] + 3
     right, bottom = left + box["width"] - 6, top + box["height"] - 6
     draw(page, [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 5)])
-    expect(rows).to_have_count(CLIPS)
 
 
 def draw(page, corners):

@@ -1,5 +1,7 @@
 """Notebook 06 in a real JupyterLab: it runs through, and its map is seen, heard and moved there."""
 
+import re
+
 import pytest
 from browser.conftest import eventually, press_tab_through
 from playwright.sync_api import expect
@@ -64,6 +66,41 @@ def test_colours_and_frames_change_the_map(page):
     seen.add(picture(page))
     assert len(seen) == 3
     expect(page.locator(".turbo-embedding output")).to_have_text("before training")
+
+
+def test_clips_in_a_lasso_are_a_table_in_the_kernel(page):
+    explorer = page.locator(".turbo-embedding")
+    explorer.locator(".map").scroll_into_view_if_needed()
+    lasso, chosen = explorer.get_by_role("button", name="Lasso"), explorer.locator(".chosen p")
+    lasso.click()
+    box = map_of(page).bounding_box()
+    left, top = box["x"] + 3, box["y"] + 3
+    right, bottom = left + box["width"] / 2, top + box["height"] - 6
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 5)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    lasso.click()
+    expect(chosen).to_contain_text("clips chosen")
+    count, wrong = re.match(r"(\d+) clips chosen, (\d+) of them wrong", chosen.inner_text()).groups()
+    assert 0 < int(count) < 360  # all clips of the map
+    first = explorer.locator(".chosen tbody td").first.inner_text()
+    said = run_at_the_end(page, "t = explorer.selected_clips(); print(len(t), (~t['right']).sum(), t['id'][0])")
+    assert said.split() == [count, wrong, first]
+
+
+def run_at_the_end(page, code):
+    """Runs code in a new cell below all others, and gives what it prints."""
+    cells = page.locator(".jp-CodeCell")
+    count = cells.count()
+    page.locator(".jp-Notebook-footer").click()
+    cells.nth(count).locator(".cm-content").fill(code)
+    page.keyboard.press("Control+Enter")
+    said = cells.nth(count).locator(".jp-OutputArea-output pre")
+    said.wait_for()
+    page.keyboard.press("Escape")
+    return said.inner_text()
 
 
 def test_the_keyboard_selects_plays_and_chooses_although_jupyterlab_has_keys_of_its_own(page):

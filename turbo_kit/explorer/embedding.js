@@ -52,7 +52,7 @@ class Explorer {
     Object.assign(this, { model, data, view });
     this.hidden = Object.fromEntries(Object.keys(data.looks).map((name) => [name, new Set()]));
     this.map = new PointMap(view.map, {
-      hover: (clip, x, y) => this.showTip(clip, x, y),
+      hover: (clip) => this.showTip(clip),
       pick: (clip) => this.select(clip, true),
       lasso: (clips) => this.put("chosen", clips),
       appear: () => this.recolour(), // what is not on the page yet knows nothing of its theme: a notebook adds it later
@@ -198,6 +198,7 @@ class Explorer {
       const eased = share * share * (3 - 2 * share);
       for (let i = 0; i < goal.length; i++) this.shownPoints[i] = from[i] + eased * (goal[i] - from[i]);
       this.map.setPoints(this.shownPoints);
+      this.showTip(this.map.hovered); // it goes with its clip, and tells of the new frame
       if (share < 1) this.gliding = requestAnimationFrame(step);
     };
     step(began);
@@ -227,17 +228,19 @@ class Explorer {
 
   // ---- one clip
 
-  showTip(clip, x, y) {
-    const { tip } = this.view;
-    tip.hidden = clip < 0;
-    if (clip < 0) return;
+  showTip(clip) {
+    const { map, view } = this;
+    const { tip } = view;
+    tip.hidden = clip < 0 || !map.isShown(clip);
+    if (tip.hidden) return;
+    const [x, y] = map.place(clip);
     const facts = clipFacts(this.data, clip, this.frame);
     tip.replaceChildren(
       make("strong", { textContent: facts.transcript ?? facts.id }),
       make("span", { textContent: `speaker ${facts.speaker}` }),
       make("span", { textContent: `label ${facts.label}, predicted ${facts.predicted} (${facts.error})` }),
     );
-    tip.style.left = `${Math.min(Math.max(x, 110), this.map.width - 110)}px`;
+    tip.style.left = `${Math.min(Math.max(x, 110), map.width - 110)}px`;
     tip.style.top = `${y}px`;
     tip.classList.toggle("below", y < 90);
   }
@@ -261,10 +264,6 @@ class Explorer {
     if (selected >= 0) map.reveal(selected);
     this.showDetail();
     if (selected < 0) return;
-    const facts = clipFacts(data, selected, this.frame);
-    const words = facts.transcript ? ` “${facts.transcript}”` : "";
-    view.status.textContent =
-      `Selected: ${facts.id}, speaker ${facts.speaker}.${words} Label ${facts.label}, predicted ${facts.predicted}, ${facts.error}.`;
     view.soundNote.textContent = data.about_sound;
     view.sound.hidden = view.spectrogram.hidden = Boolean(data.about_sound);
     if (!data.about_sound) this.model.send({ kind: "sound", clip: selected });
@@ -275,10 +274,14 @@ class Explorer {
     map.links = [];
     map.redraw(true);
     if (selected < 0) {
+      view.status.textContent = "";
       view.facts.replaceChildren(make("p", { className: "note", textContent: "Click a clip, or move to one with the arrow keys." }));
       return;
     }
     const facts = clipFacts(data, selected, frame);
+    const words = facts.transcript ? ` “${facts.transcript}”` : "";
+    view.status.textContent =
+      `Selected: ${facts.id}, speaker ${facts.speaker}.${words} Label ${facts.label}, predicted ${facts.predicted}, ${facts.error}.`;
     const rows = ["id", "speaker", "label", "predicted", "split"].flatMap((name) => [
       make("dt", { textContent: name }),
       make("dd", { textContent: name === "predicted" ? `${facts.predicted} (${facts.error})` : facts[name] }),
@@ -309,8 +312,10 @@ class Explorer {
     const facts = clipFacts(this.data, clip, this.frame);
     const own = clip === this.selected ? "its own: " : "";
     const close = make("span", { className: "count", textContent: `${facts.label} ${cosine.toFixed(2)}` });
-    const words = make("span", { className: "words", textContent: own + (facts.transcript ?? facts.id) });
-    const button = make("button", { type: "button", title: `${facts.id}, speaker ${facts.speaker}` }, words, close);
+    const said = facts.transcript ?? facts.id;
+    const words = make("span", { className: "words", textContent: own + said });
+    const title = `${said}\n${facts.id}, speaker ${facts.speaker}`; // all of what two lines may have to cut
+    const button = make("button", { type: "button", title }, words, close);
     button.onclick = () => this.select(clip, true);
     return button;
   }
@@ -368,7 +373,8 @@ class Explorer {
       const facts = clipFacts(data, clip, frame);
       const play = make("button", { type: "button", textContent: facts.id, title: "Play" });
       play.onclick = () => this.select(clip, true);
-      return make("tr", {}, make("td", {}, play), ...columns.slice(1).map((name) => make("td", { textContent: facts[name] })));
+      const cells = columns.slice(1).map((name) => make("td", { className: `of-${name}`, textContent: facts[name] }));
+      return make("tr", {}, make("td", {}, play), ...cells);
     });
     view.chosen.replaceChildren(make("p", {}, said, clear), make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
   }

@@ -92,7 +92,7 @@ function pixelOf(colour) {
 }
 
 class PointMap {
-  // `tell` has hover(point, x, y), pick(point), lasso(points), and appear() for when the map is first on the page; a point
+  // `tell` has hover(point), pick(point), lasso(points), and appear() for when the map is first on the page; a point
   // is its row, -1 for none.
   constructor(holder, tell) {
     this.tell = tell;
@@ -366,6 +366,6 @@ class PointMap {
     if (point === this.hovered) return;
     this.hovered = point;
     this.redraw(true);
-    this.tell.hover(point, ...(point < 0 ? [0, 0] : this.place(point)));
+    this.tell.hover(point);
   }
 }
