@@ -36,7 +36,7 @@ def test_it_plans_runs_and_reports_a_grid(quick, tmp_path):
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     text = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert "2 runs: all to be tested; 0 complete already" in text
-    assert "UA cannot be told apart" in text or "turbo: UA is" in text
+    assert "The UA of turbo cannot be told apart" in text or "turbo: UA is" in text
     pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4
     assert {run.config.objective for run in finished_runs(tmp_path / "runs")} == {"ce-2pass", "turbo"}
