@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from turbo_kit import InputError
 from turbo_kit.figures import dropout_view_map, layer_curves, marks, view_curves
