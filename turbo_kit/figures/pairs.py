@@ -24,7 +24,7 @@ WIDTH = 8.6
 """Of a figure under controls, inches: what a notebook shows beside its prompts on a screen 1280 pixels wide."""
 LEARNED = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
-PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 2.5}
+PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 4}
 """Behind a text that a line may cross."""
 STEPS = 16
 """Shades of the pictures of whole batches: the eye tells no more apart, and a notebook keeps them small."""
