@@ -98,6 +98,8 @@ def test_a_sweep_has_a_line_for_each_model_and_measure(by, measures):
     first = table[(table["model"] == "untrained") & (table["modality"] == "audio")]
     np.testing.assert_allclose(above.lines[0].get_xydata(), first[[by, "spread"]])
     np.testing.assert_allclose(below.lines[0].get_ydata(), 100 * first["identified"])
+    for axes in (above, other):  # one scale, on which every line lies
+        assert axes.get_ylim()[0] == 0 and all(max(line.get_ydata()) <= axes.get_ylim()[1] for line in axes.lines)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown[:2] == ["untrained", "turbo"] and len(shown) == 2 + measures
 

@@ -196,9 +196,9 @@ def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
             below.set_title("Views whose nearest neighbour is their own clip, %")
             below.set_xlabel(names[by])
             below.set_ylim(0, 105)
-            above.set_ylim(bottom=0)
             for axes in (above, below):
                 axes.grid(axis="y")
+        grid[0, 0].set_ylim(bottom=0)  # shared, and set when all lines are there: from then on it stays
         if by == "passes":
             grid[-1, 0].set_xticks(sorted(set(table["passes"])))
         _sweep_key(figure, list(dict.fromkeys(table["model"])), shown)
