@@ -54,6 +54,17 @@ def test_the_marks_stand_at_the_equal_error_rate_and_at_the_threshold_of_develop
         assert (hollow.get_xdata()[0], hollow.get_ydata()[0]) == pytest.approx(shown)
 
 
+def test_a_mark_at_the_place_of_another_can_be_seen_around_it(runs):
+    once = {"one": runs["turbo"], "other": runs["turbo"], "far": runs["ce-2pass"]}
+    axes = det_curves(once).axes[0]
+    for filled in (True, False):
+        sizes = []
+        for look in marks(once).values():
+            drawn = [line for line in axes.lines if line.get_marker() == look.marker]
+            sizes += [line.get_markersize() for line in drawn if (line.get_markerfacecolor() != PAPER) == filled]
+        assert sizes[0] > sizes[1] == sizes[2]
+
+
 def test_both_axes_say_percent_and_are_alike(runs):
     axes = det_curves(runs).axes[0]
     for ticks, labels in (

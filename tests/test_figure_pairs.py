@@ -46,13 +46,15 @@ def titled(figure):
 
 def test_the_tables_of_a_few_clips_hold_logits_softmax_and_gradient():
     small = look_at_pair(Objective(), random_views(3), "a1-t1")
-    panels = titled(pair_tables(small, ["x", "y", "z"]))
+    panels = titled(pair_tables(small, ["x", "y", "z"], "a1-t1"))
     for (title, axes), values, digits in zip(
         panels.items(), (small.logits, small.softmax, small.gradient), (1, 3, 3), strict=True
     ):
         shown = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in axes.texts]
         assert shown == [f"{value:.{digits}f}" for value in values.flatten().tolist()], title
-    assert [label.get_text() for label in next(iter(panels.values())).get_yticklabels()] == ["x", "y", "z"]
+    first = next(iter(panels.values()))
+    assert [label.get_text() for label in first.get_yticklabels()] == ["x", "y", "z"]
+    assert first.get_ylabel() == "clip in a1" and {axes.get_xlabel() for axes in panels.values()} == {"clip in t1"}
 
 
 def test_the_maps_of_a_batch_are_pictures_in_one_scale_for_all_pairs(look):

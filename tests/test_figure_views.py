@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from turbo_kit import InputError
 from turbo_kit.figures import dropout_view_map, layer_curves, marks, view_curves
@@ -97,6 +98,8 @@ def test_a_sweep_has_a_line_for_each_model_and_measure(by, measures):
     first = table[(table["model"] == "untrained") & (table["modality"] == "audio")]
     np.testing.assert_allclose(above.lines[0].get_xydata(), first[[by, "spread"]])
     np.testing.assert_allclose(below.lines[0].get_ydata(), 100 * first["identified"])
+    for axes in (above, other):  # one scale, on which every line lies
+        assert axes.get_ylim()[0] == 0 and all(max(line.get_ydata()) <= axes.get_ylim()[1] for line in axes.lines)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown[:2] == ["untrained", "turbo"] and len(shown) == 2 + measures
 
@@ -118,6 +121,13 @@ def test_layers_in_their_order_with_the_share_that_is_found_again():
     np.testing.assert_allclose(left.lines[0].get_ydata(), [0.1, 0.3])
     np.testing.assert_allclose(right.lines[1].get_ydata(), [0.4])
     assert left.get_ylim() == right.get_ylim() and left.get_ylim()[0] == 0 and left.get_ylim()[1] > 0.4
+    left.figure.canvas.draw()
+    for axes in (left, right):  # the shares stand above the panel, clear of its grid, and below its title
+        said = axes.get_title(loc="left")
+        (title,) = axes.findobj(lambda artist, said=said: isinstance(artist, Text) and artist.get_text() == said)
+        for text in axes.texts:
+            place = text.get_window_extent()
+            assert axes.get_window_extent().y1 <= place.y0 and place.y1 <= title.get_window_extent().y0
 
 
 def test_text_is_9_points_or_more(drawn):

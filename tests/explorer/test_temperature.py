@@ -58,6 +58,21 @@ def test_it_follows_the_slider_and_draws_its_matrix_as_one_picture(views):
     assert place.value.count("<image ") == 2 and place.value.count("<path ") < 200  # the matrix and its colour bar
 
 
+@pytest.mark.parametrize("temperature", [0.0005, 0.001, 2.0])
+def test_the_curves_reach_the_temperature_where_it_is_beyond_their_ends(views, temperature):
+    figure, _ = temperature_view(Objective(), views, "a1-t1", temperature)
+    (loss,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "Loss"]
+    curve, _, marker = loss.lines
+    ends = sorted([temperature, 1.0 if temperature < 1 else 0.01])
+    np.testing.assert_allclose([curve.get_xdata()[0], curve.get_xdata()[-1]], ends)
+    expected = temperature_table(Objective(), views, "a1-t1", [temperature])["loss"].iloc[0]
+    assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (temperature, pytest.approx(expected))
+    low, high = loss.get_xlim()
+    assert low <= temperature * 1.001 and high >= temperature * 0.999
+    slider = temperature_explorer(Objective(), views, temperature=temperature).children[0]
+    assert slider.value == temperature and min(slider.stops) <= 0.001
+
+
 def test_what_cannot_be_shown(views):
     with pytest.raises(InputError, match="unknown pair 'a1-x1'"):
         temperature_explorer(Objective(), views, pair="a1-x1")

@@ -6,7 +6,7 @@ import re
 
 import nbformat
 import pytest
-from notebooks.kit_notebooks import FOLDER, NAMES, STRIPPED, code_cells, every_notebook, read, tags
+from notebooks.kit_notebooks import FOLDER, NAMES, ROOT, STRIPPED, code_cells, every_notebook, read, tags
 
 LARGEST = 300_000
 """Bytes of a notebook."""
@@ -50,12 +50,11 @@ def test_it_has_one_parameters_cell_of_literals_and_is_not_interactive_by_itself
 def test_it_opens_with_what_it_answers_how_long_it_takes_and_what_it_needs(name):
     opening = read(name).cells[0].source
     assert opening.startswith("# ")
-    if name not in STRIPPED:
-        for words in ("After this notebook you can answer", "**Time:**", "**Needs:**"):
-            assert words in opening
+    for words in ("After this notebook you can answer", "**Time:**", "**Needs:**"):
+        assert words in opening
 
 
-@every_notebook(stripped=False)
+@every_notebook()
 def test_it_asks_for_a_prediction_and_has_exercises_with_hidden_solutions(name):
     text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
     assert "**Predict first" in text
@@ -116,5 +115,6 @@ def test_the_pictures_of_the_readme_are_those_that_cells_are_tagged_for():
         for tag in tags(cell)
         if tag.startswith("picture=")
     ]
-    assert len(set(tagged)) == len(tagged)
+    shown = re.findall(r"\]\(notebooks/pictures/([\w-]+)\.png\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert tagged and sorted(shown) == sorted(tagged)
     assert {path.stem for path in (FOLDER / "pictures").glob("*.png")} == set(tagged)

@@ -360,7 +360,7 @@ def test_the_verdict_is_cannot_tell_where_the_interval_holds_0(tmp_path):
     assert row["difference_low"] <= 0 <= row["difference_high"]
     assert row["verdict"] == "cannot tell"
     text = Page(write_report(tmp_path, maps=False).read_text()).text
-    assert "UA cannot be told apart from that of ce-2pass: turbo." in text
+    assert "The UA of turbo cannot be told apart from that of ce-2pass." in text
     assert "points above" not in text and "points below" not in text
 
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from turbo_kit.objectives import Objective
 
-STOPS = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+STOPS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Where the slider halts."""
+USUAL = (0.01, 1.0)
+"""Ends of the curves; where the slider stands beyond one of them, they reach that far: at 0.001 a loss may be so high
+that nothing could be told of the others beside it."""
 CURVE = 41
 """Temperatures of the curves."""
 
@@ -40,8 +43,8 @@ def temperature_explorer(
     from turbo_kit.inspection.pairs import all_pairs
 
     @cache
-    def table(pair: str) -> "pd.DataFrame":
-        return _curves(objective, views, pair)
+    def table(pair: str, lowest: float, highest: float) -> "pd.DataFrame":
+        return _curves(objective, views, pair, lowest, highest)
 
     temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
     names = [each.name for each in all_pairs(objective, views)]
@@ -52,7 +55,11 @@ def temperature_explorer(
             options=names, value=pair, description="pair", style={"description_width": "7em", "button_width": "5em"}
         ),
     }
-    return follow(lambda temperature, pair: _view(objective, views, pair, temperature, table(pair)), controls)
+
+    def draw(temperature: float, pair: str) -> "tuple[Figure, str]":
+        return _view(objective, views, pair, temperature, table(pair, *_ends(temperature)))
+
+    return follow(draw, controls)
 
 
 def temperature_view(
@@ -63,7 +70,10 @@ def temperature_view(
     Raises:
         InputError: no such pair, or a temperature that is none.
     """
-    return _view(objective, views, pair, temperature, _curves(objective, views, pair))
+    from turbo_kit.inspection.pairs import look_at_pair
+
+    look_at_pair(objective, views, pair, temperature=temperature)  # what is wrong with it is said of it, not of a curve
+    return _view(objective, views, pair, temperature, _curves(objective, views, pair, *_ends(temperature)))
 
 
 def _stop(temperature: float) -> str:
@@ -72,12 +82,19 @@ def _stop(temperature: float) -> str:
     return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED)
 
 
-def _curves(objective: "Objective", views: "Mapping[str, Tensor]", pair: str) -> "pd.DataFrame":
+def _ends(temperature: float) -> tuple[float, float]:
+    """Lowest and highest temperature of the curves, so that the present one is on them."""
+    return min(USUAL[0], temperature), max(USUAL[1], temperature)
+
+
+def _curves(
+    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, lowest: float, highest: float
+) -> "pd.DataFrame":
     import numpy as np
 
     from turbo_kit.inspection.pairs import temperature_table
 
-    return temperature_table(objective, views, pair, np.geomspace(STOPS[0], STOPS[-1], CURVE).tolist())
+    return temperature_table(objective, views, pair, np.geomspace(lowest, highest, CURVE).tolist())
 
 
 def _view(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 LOWEST = 0.005
 """Rates below this one lie beyond the edge: few corpora hold enough clips to tell them from 0."""
+SIZE, AROUND, NEAR = 9, 6, 0.04
+"""Of a mark, and how much larger one is for each later mark that would hide it, in points; how far apart, in normal
+deviates, two marks hide one another."""
 
 
 def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
@@ -33,16 +36,18 @@ def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
     with drawing():
         figure = new_figure(8.2, max(5.4, 1.5 + LINE * sum(wrapped(name).count("\n") + 1.4 for name in runs)))
         axes = figure.subplots()
-        highest = LOWEST
+        equal = {
+            name: 2 * (_mean([run.result["metrics"]["test"]["EER"] for run in each]),) for name, each in runs.items()
+        }
+        chosen = {name: operating_point(of_row) for name, of_row in runs.items()}
         for name, of_row in runs.items():
             accept, reject = mean_curve(of_row)
             axes.plot(
                 _deviate(accept), _deviate(reject), drawstyle="steps-post", color=looks[name].colour, linewidth=1.4
             )
-            eer, point = _mean([run.result["metrics"]["test"]["EER"] for run in of_row]), operating_point(of_row)
-            _mark(axes, (eer, eer), looks[name], filled=True)
-            _mark(axes, point, looks[name], filled=False)
-            highest = max(highest, eer, *point)
+        _draw_marks(axes, chosen, looks, filled=False)
+        _draw_marks(axes, equal, looks, filled=True)
+        highest = max(rate for point in (*equal.values(), *chosen.values()) for rate in point)
         _frame(axes, 0.6 if highest < 0.4 else 0.95)
         targets = {run.config.false_accept_rate for of_row in runs.values() for run in of_row}
         for target in targets if len(targets) == 1 else ():
@@ -74,21 +79,25 @@ def _deviate(rate: ArrayLike) -> Any:
     return norm.ppf(np.clip(rate, LOWEST / 10, 1 - LOWEST / 10))
 
 
-def _mark(axes: "Axes", point: tuple[float, float], look: Mark, *, filled: bool) -> None:
-    x, y = (_deviate(max(rate, LOWEST)) for rate in point)
-    face, edge = (look.colour, PAPER) if filled else (PAPER, look.colour)
-    axes.plot(
-        x,
-        y,
-        look.marker,
-        color=look.colour,
-        markersize=9,
-        markerfacecolor=face,
-        markeredgecolor=edge,
-        markeredgewidth=1 if filled else 2,
-        clip_on=False,
-        zorder=3,
-    )
+def _draw_marks(
+    axes: "Axes", points: Mapping[str, tuple[float, float]], looks: Mapping[str, Mark], *, filled: bool
+) -> None:
+    """A mark for each row; one that later ones would hide is larger, so that it can be seen around them."""
+    places = np.array([[_deviate(max(rate, LOWEST)) for rate in point] for point in points.values()])
+    for number, (name, place) in enumerate(zip(points, places, strict=True)):
+        hidden = int((np.linalg.norm(places[number + 1 :] - place, axis=1) < NEAR).sum())
+        colour, marker = looks[name]
+        axes.plot(
+            *place,
+            marker,
+            color=colour,
+            markersize=SIZE + AROUND * hidden,
+            markerfacecolor=colour if filled else PAPER,
+            markeredgecolor=PAPER if filled else colour,
+            markeredgewidth=1 if filled else 2,
+            clip_on=False,
+            zorder=3,
+        )
 
 
 def _frame(axes: "Axes", highest: float) -> None:

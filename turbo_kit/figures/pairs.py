@@ -24,7 +24,7 @@ WIDTH = 8.6
 """Of a figure under controls, inches: what a notebook shows beside its prompts on a screen 1280 pixels wide."""
 LEARNED = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
-PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 0}
+PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 4}
 """Behind a text that a line may cross."""
 STEPS = 16
 """Shades of the pictures of whole batches: the eye tells no more apart, and a notebook keeps them small."""
@@ -32,22 +32,26 @@ FAINTEST = 1e-4
 """A softmax below this is drawn as dark as this."""
 
 
-def pair_tables(look: "PairLook", clips: Sequence[str]) -> "Figure":
+def pair_tables(look: "PairLook", clips: Sequence[str], pair: str) -> "Figure":
     """One pair of views on a few clips, number by number: logits, softmax, and the gradient at each logit.
 
     Args:
         look: what the loss makes of the pair.
         clips: a short name for each clip.
+        pair: its name, such as `a1-t1`: rows are clips in its first view, columns those in its second.
     """
+    first, second = pair.split("-")
     titles = {"Logits": look.logits, "Softmax of each row": look.softmax, "Gradient at the logits": look.gradient}
     with drawing():
-        figure = new_figure(2.4 + 0.66 * 3 * len(clips), 1.1 + 0.5 * len(clips))
+        figure = new_figure(2.6 + 0.66 * 3 * len(clips), 1.3 + 0.5 * len(clips))
         panels = figure.subplots(1, 3)
         for axes, (title, values) in zip(panels, titles.items(), strict=True):
             cells = values.numpy(force=True).astype(float)
             digits = 1 if title == "Logits" else 3
             heat_map(axes, cells, [[_number(v, digits) for v in row] for row in cells], clips, clips)
             axes.set_title(title)
+            axes.set_xlabel(f"clip in {second}")
+        panels[0].set_ylabel(f"clip in {first}")
         for axes in panels[1:]:
             axes.set_yticks([])
         return figure
@@ -194,7 +198,7 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
             axes.plot(temperature, here, "o", color=OKABE_ITO[1], markersize=9, markeredgecolor=PAPER)
             _title(axes, title)
             axes.set(xscale="log", xlim=(table.index.min(), table.index.max()), ylim=(0, None), xlabel="temperature")
-            _plain_ticks(axes, (0.01, 0.1, 1))
+            _plain_ticks(axes, [tick for tick in (0.001, 0.01, 0.1, 1) if tick > 0.99 * table.index.min()])
         return figure
 
 

@@ -18,6 +18,7 @@ from turbo_kit.figures.style import (
     heat_map,
     marks,
     new_figure,
+    text_lines,
     wrapped,
 )
 from turbo_kit.runs import Run
@@ -85,9 +86,11 @@ def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
     from matplotlib.lines import Line2D
 
     looks = marks([baseline, *differences.columns])
+    names = [wrapped(str(name)) for name in differences.columns]
+    columns = max(1, min(4, int(90 / (4 + max(len(line) for name in names for line in name.splitlines())))))
     places, step = np.arange(len(differences)), min(0.15, 0.8 / differences.shape[1])
     with drawing():
-        figure = new_figure(8.2, 3.4)
+        figure = new_figure(8.2, 3.1 + LINE * text_lines(names) / columns)
         axes = figure.subplots()
         axes.axhline(0, color=looks[baseline].colour, linewidth=1, linestyle=(0, (4, 3)))
         for number, (name, values) in enumerate(differences.items()):
@@ -106,8 +109,7 @@ def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
             for name, mark in looks.items()
             if name != baseline
         ]
-        names = [str(name) for name in differences.columns]
-        figure.legend(handles, names, loc="outside upper left", ncols=4, frameon=False, handletextpad=0.2)
+        figure.legend(handles, names, loc="outside upper left", ncols=columns, frameon=False, handletextpad=0.2)
         return figure
 
 

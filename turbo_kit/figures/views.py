@@ -196,9 +196,9 @@ def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
             below.set_title("Views whose nearest neighbour is their own clip, %")
             below.set_xlabel(names[by])
             below.set_ylim(0, 105)
-            above.set_ylim(bottom=0)
             for axes in (above, below):
                 axes.grid(axis="y")
+        grid[0, 0].set_ylim(bottom=0)  # shared, and set when all lines are there: from then on it stays
         if by == "passes":
             grid[-1, 0].set_xticks(sorted(set(table["passes"])))
         _sweep_key(figure, list(dict.fromkeys(table["model"])), shown)
@@ -223,16 +223,15 @@ def layer_curves(table: "pd.DataFrame") -> "Figure":
                 style: Any = {"linestyle": MEASURES[measure][1], "markersize": 6, "markeredgecolor": PAPER}
                 axes.plot(steps, rows[measure], marker=mark.marker, color=mark.colour, **style)
             for step, share in zip(steps, rows["identified"], strict=True):
-                axes.text(
-                    step, 0.99, f"{100 * share:.0f} %", transform=axes.get_xaxis_transform(), ha="center", va="top"
-                )
+                above: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+                axes.text(step, 1.01, f"{100 * share:.0f} %", **above)
             axes.set_xticks(steps, [name.replace(" ", "\n") for name in rows["layer"]])
             axes.set_xlim(-0.5, max(1, len(rows) - 1) + 0.5)
-            axes.set_title(wrapped(names[column]) if row == 0 else "")
+            axes.set_title(wrapped(names[column]) if row == 0 else "", pad=20)  # above the shares
             axes.grid(axis="y")
         for modality, line in zip(modalities, grid, strict=True):
             highest = table.loc[table["modality"] == modality, ["spread", "nearest"]].to_numpy().max()
-            line[0].set_ylim(0, 1.3 * highest)
+            line[0].set_ylim(0, 1.1 * highest)
             line[0].set_ylabel(f"{modality}: cosine distance")
         _layer_key(figure)
         return figure

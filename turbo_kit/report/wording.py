@@ -62,7 +62,9 @@ def findings(table: "pd.DataFrame") -> list[str]:
         )
     open_ones = compared[~compared["verdict"].isin(["better", "worse"])]["objective"].tolist()
     if open_ones:
-        sentences.append(f"UA cannot be told apart from that of {baseline}: {'; '.join(open_ones)}.")
+        told_apart = f"cannot be told apart from that of {baseline}"
+        several = f"The UA of each of these rows {told_apart}: {'; '.join(open_ones)}."
+        sentences.append(several if len(open_ones) > 1 else f"The UA of {open_ones[0]} {told_apart}.")
     sentences += _about_tests(compared, baseline) + _about_turbo(table, baseline) + _cautions(table)
     lone = table[table["verdict"] == "not compared"]["objective"].tolist()
     if lone:
