@@ -26,7 +26,7 @@ lab: install
 notebooks: $(VENV)/.installed-test
 	$(BIN)/python tests/notebooks/refresh.py
 
-BENCHMARKS = info_nce two_passes epoch gradient_cache cost ablation iemocap_loading repaint_pairs repaint_dropout \
+BENCHMARKS = info_nce two_passes epoch gradient_cache processes cost ablation iemocap_loading repaint_pairs repaint_dropout \
 	embedding_frames
 
 bench: $(VENV)/.installed-test

@@ -242,6 +242,9 @@ def training_steps(ready: Ready) -> Iterator[Step]:
             with memory_errors(config):
                 loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate, last=last)
             if last:
+                for parameter in ready.objective.parameters():  # alike in all processes, up to rounding
+                    if fabric.world_size > 1 and parameter.grad is not None:
+                        parameter.grad = fabric.all_reduce(parameter.grad)
                 if config.clip_norm:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
                 optimizer.step()
@@ -311,10 +314,10 @@ def _divergence(ready: Ready, steps: Sequence[Step]) -> str:
         if not finite:
             terms = [name.removeprefix("term.") for name, loss in step.losses.items() if not torch.isfinite(loss)]
             clips = ready.batches.clips(step.epoch, step.number)
+            named = ", ".join(clips[:3]) + (f" and {len(clips) - 3} more" if len(clips) > 3 else "")
             return (
                 f"the loss is {float(step.losses['train_loss'])} in batch {step.number} of epoch {step.epoch} (not "
-                f"finite: {', '.join(terms[1:] or terms)}; clips {', '.join(clips[:3])} and {max(0, len(clips) - 3)} "
-                "more): lower learning_rate, or raise temperature."
+                f"finite: {', '.join(terms[1:] or terms)}; clips {named}): lower learning_rate, or raise temperature."
             )
     return ""
 
