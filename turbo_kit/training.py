@@ -242,9 +242,8 @@ def training_steps(ready: Ready) -> Iterator[Step]:
             with memory_errors(config):
                 loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate, last=last)
             if last:
-                for parameter in ready.objective.parameters():  # alike in all processes, up to rounding
-                    if fabric.world_size > 1 and parameter.grad is not None:
-                        parameter.grad = fabric.all_reduce(parameter.grad)
+                if fabric.world_size > 1:
+                    _agree(fabric, ready.objective)
                 if config.clip_norm:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
                 optimizer.step()
@@ -252,6 +251,14 @@ def training_steps(ready: Ready) -> Iterator[Step]:
                 optimizer.zero_grad()
             terms = {f"term.{name}": term for name, term in loss.terms.items()}
             yield Step(epoch, number, {"train_loss": loss.total.detach()} | terms, float(schedule.get_last_lr()[0]))
+
+
+def _agree(fabric: "Fabric", objective: Objective) -> None:
+    """Each process has the objective's own gradient of all clips; their mean is one number, to the last bit."""
+    for parameter in objective.parameters():
+        if parameter.grad is not None:
+            mean: Any = fabric.all_reduce(parameter.grad)
+            parameter.grad = mean
 
 
 @dataclass
