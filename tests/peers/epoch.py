@@ -1,6 +1,6 @@
 """An epoch of Turbo at IEMOCAP's lengths, beside the usual research script: random batches, two forwards, six losses.
 
-    python tests/peers/epoch.py [--batch 8] [--batches 2] [--rounds 5] [--json FILE]
+    python tests/peers/epoch.py [--batch 4] [--batches 2] [--rounds 5] [--json FILE]
 
 The corpus is synthetic: 4,300 clips of noise, about what a fold of IEMOCAP trains on, 0.6 to 34 s long and 4.5 s on
 average (log-normal), each with 2.5 random words a second. Audio encoder: the size of wav2vec2-base, text encoder: the
@@ -20,7 +20,7 @@ A whole epoch takes hours here, so some batches stand for all: both ways batch a
 that of a whole epoch); the batches are sorted by their padded length and cut into `--batches` parts of equal padded
 time; the middle batch of each part is timed and counts as often as its padded time goes into that of its part. An
 epoch is the sum, "hours" are extrapolated so, and a ratio is that of two such sums of one round. What attention costs
-beyond linearly is not seen within a part. Leave 16 GB of memory free.
+beyond linearly is not seen within a part. Leave 20 GB of memory free.
 """
 
 import os
@@ -263,7 +263,7 @@ def measure(folder: Path, seconds: Seconds, samples: dict[str, Sample], rounds: 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("--clips", type=int, default=4300, help="clips of the corpus that is batched")
-    parser.add_argument("--batch", type=int, default=8, help="clips in a batch")
+    parser.add_argument("--batch", type=int, default=4, help="clips in a batch")
     parser.add_argument("--batches", type=int, default=2, help="batches of each way that are timed")
     options = parser.parse_args()
     disable_progress_bar()
