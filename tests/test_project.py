@@ -21,7 +21,7 @@ ROOMS = [
     ["inspection"],
     ["maps"],
     ["training"],
-    ["evaluation", "gradient_cache"],
+    ["evaluation", "gradient_cache", "optimisation"],
     ["runs"],
     ["model"],
     ["model_card", "fusion"],

@@ -191,7 +191,7 @@ def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | 
 def source_fingerprint() -> str:
     """SHA-256 over the source of every room that decides a run's result."""
     package = Path(__file__).parent
-    rooms = ("config", "batches", "fusion", "model", "runs", "evaluation", "gradient_cache", "training")
+    rooms = ("config", "batches", "fusion", "model", "runs", "evaluation", "gradient_cache", "optimisation", "training")
     files = [package / f"{room}.py" for room in rooms]
     for room in ("corpora", "encoders", "objectives", "metrics"):
         files += sorted((package / room).glob("*.py"))

@@ -1,9 +1,7 @@
 """Training, read from top to bottom: features, batches, objective, optimiser, and the choice of an epoch."""
 
 import logging
-import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from turbo_kit.metrics import classification_scores, selection_score, threshold_
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
 from turbo_kit.objectives.pairs import PairKey
+from turbo_kit.optimisation import agree, compiled, fabric_of, optimizer_of
 from turbo_kit.runs import Run, clear, fold_part, planned_run, source_fingerprint, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
-MIX_RATE = 30
-"""Times the learning rate: what the scalars of a layer mix learn at. AdamW moves a scalar by about its learning rate a
-step, and the hundred steps of a short training at 1e-3 would leave all layers weighing the same."""
 CHECKED_STEPS = 20
 """Losses are looked at after so many steps and at the end of an epoch: a look makes the host wait for a GPU."""
 
@@ -80,7 +76,7 @@ def train(
             is not finite: the best model so far is kept in the run folder.
     """
     run = planned_run(config, train, dev, out)
-    fabric = _fabric(config)
+    fabric = fabric_of(config)
     if fabric.broadcast(run.trained and not again):
         log.info("%s is there already: nothing is trained.", run.folder)
         return run
@@ -202,7 +198,7 @@ def prepare(
     Raises:
         InputError: a config that does not fit, or a clip that cannot be used.
     """
-    fabric = fabric or _fabric(config)
+    fabric = fabric or fabric_of(config)
     fabric.seed_everything(config.seed, verbose=False)
     labels = _visible_labels(train, config)
     objective = build_objective(config, labels, len(train.classes))
@@ -232,9 +228,9 @@ def training_steps(ready: Ready) -> Iterator[Step]:
     """
     config, fabric, batches = ready.config, ready.fabric, ready.batches
     total = config.epochs * -(-len(batches) // config.accumulate)
-    optimizer, schedule = _optimizer(config, ready.model, ready.objective, total)
+    optimizer, schedule = optimizer_of(config, ready.model, ready.objective, total)
     ready.objective.to(fabric.device)
-    wrapped, optimizer = fabric.setup(_compiled(ready.model) if config.compile else ready.model, optimizer)
+    wrapped, optimizer = fabric.setup(compiled(ready.model) if config.compile else ready.model, optimizer)
     for epoch in range(1, config.epochs + 1):
         for number, batch in enumerate(batches.of_epoch(epoch), start=1):
             ready.model.train()
@@ -243,7 +239,7 @@ def training_steps(ready: Ready) -> Iterator[Step]:
                 loss = backward(fabric, wrapped, ready.objective, batch, config.accumulate, last=last)
             if last:
                 if fabric.world_size > 1:
-                    _agree(fabric, ready.objective)
+                    agree(fabric, ready.objective)
                 if config.clip_norm:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
                 optimizer.step()
@@ -251,14 +247,6 @@ def training_steps(ready: Ready) -> Iterator[Step]:
                 optimizer.zero_grad()
             terms = {f"term.{name}": term for name, term in loss.terms.items()}
             yield Step(epoch, number, {"train_loss": loss.total.detach()} | terms, float(schedule.get_last_lr()[0]))
-
-
-def _agree(fabric: "Fabric", objective: Objective) -> None:
-    """Each process has the objective's own gradient of all clips; their mean is one number, to the last bit."""
-    for parameter in objective.parameters():
-        if parameter.grad is not None:
-            mean: Any = fabric.all_reduce(parameter.grad)
-            parameter.grad = mean
 
 
 @dataclass
@@ -390,65 +378,6 @@ def development_scores(ready: Ready, outputs: "Mapping[str, NDArray[np.float32]]
     labels = torch.tensor(ready.dev.labels)
     loss = float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED))
     return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), ready.dev.classes)
-
-
-def _fabric(config: RunConfig) -> "Fabric":
-    """One process, or as many as `torchrun` has started."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
-    precision = config.precision
-    if precision == "auto":
-        cuda = config.device in ("auto", "cuda") and torch.cuda.is_available()
-        precision = "bf16-mixed" if cuda else "32-true"
-    if not torch.distributed.is_torchelastic_launched():
-        return Fabric(accelerator=config.device, devices=1, precision=precision)
-    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    strategy = DDPStrategy(find_unused_parameters=True)  # not every objective uses every parameter
-    fabric = Fabric(
-        accelerator=config.device,
-        strategy=strategy,
-        devices=here,
-        num_nodes=everywhere // here,
-        precision=precision,
-    )
-    fabric.launch()
-    return fabric
-
-
-def _compiled(model: TurboModel) -> Any:
-    """The model through `torch.compile`: for all shapes at once, and with the dropout masks that it has without."""
-    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++", "cl"))):
-        raise InputError(
-            "compile = True needs a C++ compiler such as g++, and none was found: install one or leave it."
-        )
-    return torch.compile(model, dynamic=True, options={"fallback_random": True})
-
-
-def _optimizer(
-    config: RunConfig, model: TurboModel, objective: Objective, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW with its own learning rate for pretrained layers, no decay of norms and biases, warm-up and cosine."""
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in [*model.named_parameters(), *objective.named_parameters()]:
-        pretrained = name.split(".")[2:3] == ["backbone"]
-        rate = config.encoder_learning_rate if pretrained else config.learning_rate
-        rate *= MIX_RATE if name.endswith("mix.scalars") else 1
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        if parameter.requires_grad:
-            groups.setdefault((rate, decay), []).append(parameter)
-    # The first group is the one whose learning rate is reported: that of the new layers.
-    ordered = sorted(groups.items(), key=lambda group: (group[0][0] <= config.learning_rate, *group[0]), reverse=True)
-    groups_of_rates = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in ordered]
-    optimizer = torch.optim.AdamW(groups_of_rates, fused=True)
-    warm = max(1, round(config.warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / max(1, steps - warm)))))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _visible_labels(train: Corpus, config: RunConfig) -> list[int]:
