@@ -118,13 +118,14 @@ def test_attention_is_torchs_where_hardly_anything_is_dropped(mask, scale):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_attention_drops_weights_not_values():
-    """By loops: each output is the sum of the values that stay, with weights that sum to 1 before dropping."""
+def test_attention_drops_weights_not_outputs():
     queries, keys, _ = heads()
-    values = torch.eye(5, dtype=torch.float64).expand(2, 3, 5, 5)  # so that the output shows the weights
+    shown = torch.eye(5, dtype=torch.float64).expand(2, 3, 5, 5)  # so that the output shows the weights, twice
     torch.manual_seed(0)
-    dropped = attend(queries, keys, values, MASKS["bool"], 0.25)
-    whole = F.scaled_dot_product_attention(queries, keys, values, MASKS["bool"])
+    output = attend(queries, keys, torch.cat([shown, 3 * shown], dim=-1), MASKS["bool"], 0.25)
+    dropped = output[..., :5]
+    torch.testing.assert_close(output[..., 5:], 3 * dropped)  # one weight, dropped or not, for all features
+    whole = F.scaled_dot_product_attention(queries, keys, shown, MASKS["bool"])
     assert (dropped[..., [2, 4]] == 0).all()
     stays = dropped != 0
     assert 0 < stays[..., [0, 1, 3]].sum() < 2 * 3 * 5 * 3
