@@ -81,9 +81,10 @@ def train(
         log.info("%s is there already: nothing is trained.", run.folder)
         return run
     started = time.perf_counter()
-    ready = prepare(config, train, dev, fabric, progress=progress and fabric.is_global_zero)
+    progress = progress and fabric.is_global_zero
+    ready = prepare(config, train, dev, fabric, progress=progress)
     prepared = time.perf_counter()
-    history, best, epochs = _fit(ready, run, progress and fabric.is_global_zero)
+    history, best, epochs = _fit(ready, run, progress)
     ready.model.load_trained_state(best.state)
     trained = time.perf_counter()
     if fabric.is_global_zero:

@@ -38,19 +38,10 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
+from random_encoders import SMALL_CONVOLUTIONS, save_audio, save_text
 from timing import alternate, arguments, keep, machine, peak_memory, spread
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import (
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-)
 from transformers.utils.logging import disable_progress_bar
-from two_passes import ours, save_encoder
+from two_passes import ours
 
 from turbo_kit.batches import SAMPLE_RATE, bucketed_batches
 from turbo_kit.corpora import Corpus, load_corpus
@@ -92,12 +83,8 @@ def write_corpus(folder: Path, size: int) -> Path:
 def small_model(folder: Path) -> TurboModel:
     """A model whose trunks are replaced by random features of the lengths that they would have."""
     shape = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": WIDTH}
-    convolutions = {"conv_dim": (WIDTH,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
-    Wav2Vec2Model(Wav2Vec2Config(**shape, **convolutions)).save_pretrained(folder / "audio")
-    Wav2Vec2FeatureExtractor().save_pretrained(folder / "audio")
-    BertModel(BertConfig(**shape, vocab_size=2)).save_pretrained(folder / "text")
-    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(folder / "text")
+    save_audio(folder / "audio", **shape, **SMALL_CONVOLUTIONS)
+    save_text(folder / "text", **shape)
     model = TurboModel(classes=list("abcd"), audio=str(folder / "audio"), text=str(folder / "text"), head_width=32)
     for modality in model.modalities:
         replace_trunk(model.encoder(modality))
@@ -193,7 +180,7 @@ def encoder_seconds(rounds: int) -> dict[str, float]:
     clips = [generator.normal(0, 0.1, round(SAMPLE_RATE * SECONDS_A_CLIP)).astype("float32") for _ in range(2)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_encoder(folder)
+        save_audio(folder)
         encoder = build_encoder(str(folder), "audio", trainable_layers=12)
         tasks = {"front": lambda: encoder.trunk(clips), "step": ours(folder, clips, 2, None, cached=True)}
     times = alternate(tasks, rounds)

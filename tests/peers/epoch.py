@@ -34,22 +34,12 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from timing import alternate, arguments, keep, machine, ratio, spread
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from random_encoders import save_audio, save_text
+from timing import alternate, arguments, keep, machine, ratio, spread, tell
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-)
+from transformers import AutoTokenizer, BertModel, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 from transformers.utils.logging import disable_progress_bar
-from two_passes import save_encoder
 
 from turbo_kit import RunConfig
 from turbo_kit.batches import SAMPLE_RATE, bucketed_batches
@@ -104,12 +94,9 @@ def sample_of(batches: list[Indices], seconds: Seconds, count: int) -> Sample:
 
 
 def save_encoders(folder: Path) -> None:
-    save_encoder(folder / "audio")
-    BertModel(BertConfig(**BERT, vocab_size=WORDS + 2), add_pooling_layer=False).save_pretrained(folder / "text")
-    known = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number + 2 for number in range(WORDS)}
-    words = Tokenizer(WordLevel(known, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(folder / "text")
+    torch.manual_seed(0)
+    save_audio(folder / "audio")
+    save_text(folder / "text", [f"w{number}" for number in range(WORDS)], **BERT)
 
 
 def synthetic_clip(folder: Path, number: int, seconds: float) -> Utterance:
@@ -301,8 +288,7 @@ def main() -> None:
     }
     for batching, share in figures["padding"].items():
         print(f"padding, {batching:51} {share:8}")
-    for way, found in (figures["hours"] | figures["ratios"]).items():
-        print(f"{way:60} {found['min']:8} {found['median']:8} {found['max']:8}")
+    tell(figures["hours"] | figures["ratios"])
     keep(figures, options.json)
 
 

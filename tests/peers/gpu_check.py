@@ -36,7 +36,6 @@ ARITHMETIC = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 CLASSES = ("a", "b", "c", "d")
 NO_GPU = "gpu-check: PyTorch finds no CUDA device here, so nothing was checked (--device cpu tries the script out)."
 TINY = {"hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 64}
-TINY |= {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
 
 
 def run_checks(checks: Mapping[str, Callable[[torch.device], list[Any]]], device: torch.device) -> list[Any]:
@@ -82,13 +81,12 @@ def first_line(error: Exception) -> str:
 
 def save_audio_encoder(folder: Path, small: bool) -> None:
     """A random encoder of wav2vec2-base's size, or a tiny one."""
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+    from random_encoders import SMALL_CONVOLUTIONS, save_audio
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     torch.manual_seed(0)
-    Wav2Vec2Model(Wav2Vec2Config(layerdrop=0.0, **TINY if small else {})).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    save_audio(folder, **TINY | SMALL_CONVOLUTIONS if small else {})
 
 
 def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: bool = False) -> Iterator[Any]:
@@ -97,13 +95,11 @@ def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: boo
     from turbo_kit.corpora import Utterance
     from turbo_kit.training import prepare, training_steps
 
-    config = RunConfig(batch_size=batch, epochs=10**6, **knobs)
+    config = RunConfig(batch_size=batch, epochs=10**6, compile=compiled, **knobs)
     clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
     corpus = Corpus("random", clips, CLASSES)
     with mock.patch("turbo_kit.training.clip_features", partial(random_features, seconds=seconds)):
         ready = prepare(config, corpus, corpus)
-    if compiled:
-        ready.model.compile(dynamic=True)
     return training_steps(ready)
 
 

@@ -18,17 +18,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from random_encoders import SMALL_CONVOLUTIONS, save_audio, save_text
 from timing import alternate, arguments, keep, machine, peak_memory, ratio, spread
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import (
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-)
 from transformers.utils.logging import disable_progress_bar
 
 from turbo_kit.encoders import Hidden
@@ -44,12 +35,8 @@ Step = Callable[[], float]
 
 def save_encoders(folder: Path) -> dict[str, str]:
     """Folders of two random encoders; what comes before their layers plays no part here."""
-    convolutions = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
-    Wav2Vec2Model(Wav2Vec2Config(**SHAPE, **convolutions)).save_pretrained(folder / "audio")
-    Wav2Vec2FeatureExtractor().save_pretrained(folder / "audio")
-    BertModel(BertConfig(**SHAPE, vocab_size=2)).save_pretrained(folder / "text")
-    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(folder / "text")
+    save_audio(folder / "audio", **SHAPE, **SMALL_CONVOLUTIONS)
+    save_text(folder / "text", **SHAPE)
     return {modality: str(folder / modality) for modality in LENGTHS}
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import arguments, keep, machine, ratio, spread
+from timing import arguments, keep, machine, ratio, spread, tell
 
 from turbo_kit import RunConfig, load_fold
 from turbo_kit.training import prepare, training_steps
@@ -74,8 +74,7 @@ def main() -> None:
                     seconds[name].append(found)
     ratios = {f"1 process, 1 thread / {name}": ratio(seconds["1 process, 1 thread"], seconds[name]) for name in TASKS}
     figures = {"machine": machine(), "seconds": {name: spread(times) for name, times in seconds.items()}}
-    for name, found in (figures["seconds"] | ratios).items():
-        print(f"{name:45} {found['min']:8} {found['median']:8} {found['max']:8}")
+    tell(figures["seconds"] | ratios)
     keep(figures | {"ratios": ratios}, options.json)
 
 

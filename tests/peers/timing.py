@@ -48,6 +48,12 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
     return spread([one / other for one, other in zip(above, below, strict=True)])
 
 
+def tell(figures: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints a row for each spread."""
+    for name, found in figures.items():
+        print(f"{name:60} {found['min']:8} {found['median']:8} {found['max']:8}")
+
+
 def peak_memory(task: Callable[[], object]) -> float:
     """MB that a task takes at most, above what the process holds before it; Linux only.
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import alternate, arguments, keep, machine, ratio, spread
+from random_encoders import save_audio
+from timing import alternate, arguments, keep, machine, ratio, spread, tell
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+from transformers import Wav2Vec2Model
 from transformers.utils.logging import disable_progress_bar
 
 from turbo_kit.encoders import Encoder, build_encoder
@@ -28,15 +29,6 @@ from turbo_kit.objectives import Objective
 CLASSES = 4
 CLIPS = list[np.ndarray[Any, np.dtype[np.float32]]]
 Step = Callable[[], float]
-
-
-def save_encoder(folder: Path) -> Wav2Vec2Model:
-    """A random model of wav2vec2-base's size, without what only pretraining and its script use."""
-    torch.manual_seed(0)
-    model = Wav2Vec2Model(Wav2Vec2Config(layerdrop=0.0, mask_time_prob=0.0, mask_feature_prob=0.0))
-    model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor().save_pretrained(folder)
-    return model
 
 
 def objective_of(passes: int) -> Objective:
@@ -103,7 +95,8 @@ def main() -> None:
     clips = [generator.normal(0, 0.1, round(16_000 * options.seconds)).astype("float32") for _ in range(options.clips)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = save_encoder(folder)
+        torch.manual_seed(0)
+        model = save_audio(folder)
         steps = {
             f"{what}, front {front}": ours(folder, clips, passes, depth, front == "cached")
             for front in ("computed", "cached")
@@ -125,8 +118,7 @@ def main() -> None:
         )
     }
     figures = {"machine": machine(), "seconds": {name: spread(times) for name, times in seconds.items()}}
-    for name, found in (figures["seconds"] | ratios).items():
-        print(f"{name:60} {found['min']:8} {found['median']:8} {found['max']:8}")
+    tell(figures["seconds"] | ratios)
     keep(figures | {"ratios": ratios}, options.json)
 
 
