@@ -72,7 +72,7 @@ def lengths_like_iemocap(clips):
     return np.round(50 * seconds[(seconds > 0.6) & (seconds < 34)][:clips])
 
 
-@pytest.mark.parametrize("size", [8, 16, 32])
+@pytest.mark.parametrize("size", [8, 16, 32, 64])
 def test_little_is_padded_at_the_lengths_of_iemocap(size):
     lengths = lengths_like_iemocap(4300)
     batches = bucketed_batches(lengths, size, seed=0, epoch=0)
