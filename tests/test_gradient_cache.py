@@ -9,7 +9,7 @@ from turbo_kit import InputError, train
 from turbo_kit.encoders import Hidden
 from turbo_kit.gradient_cache import backward
 from turbo_kit.model import TurboModel
-from turbo_kit.training import prepare, training_steps
+from turbo_kit.steps import Training, prepare
 
 DROPOUT = {"audio_dropout": 0.3, "text_dropout": 0.3}
 WITHOUT_DROPOUT = {"audio_dropout": 0.0, "text_dropout": 0.0}
@@ -256,4 +256,4 @@ def test_other_errors_of_a_step_stay_what_they_are(ready, monkeypatch, error, ex
 
     monkeypatch.setattr(TurboModel, "forward", failing)
     with pytest.raises(expected):
-        next(training_steps(ready()))
+        next(iter(Training(ready())))

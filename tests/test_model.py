@@ -5,7 +5,7 @@ import torch
 
 from turbo_kit import InputError, RunConfig, TurboModel, evaluate, train
 from turbo_kit.encoders import Hidden
-from turbo_kit.training import prepare, training_steps
+from turbo_kit.steps import Training, prepare
 
 
 def small_config(tones, epochs=8):
@@ -64,7 +64,7 @@ def test_a_model_trained_for_it_does_without_a_modality(tones_corpus, tones, cli
     # To the last epoch: development data, which always has both, may well choose one that has learnt a single modality.
     fold = tones_corpus.fold(0)
     ready = prepare(small_config(tones, epochs=24), fold.train, fold.dev)
-    for _ in training_steps(ready):
+    for _ in Training(ready):
         pass
     texts_alone = ready.model.predict(texts=[u.text for u in clips])
     audio_alone = ready.model.predict([u.path for u in clips])

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,8 @@ from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
 from turbo_kit.optimisation import optimizer_of
 from turbo_kit.runs import Run
-from turbo_kit.training import (
-    _class_weights,
-    _visible_labels,
-    build_objective,
-    development_outputs,
-    prepare,
-    training_steps,
-)
+from turbo_kit.steps import Training, _class_weights, _visible_labels, build_objective, prepare
+from turbo_kit.training import DIVERGED, development_outputs
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +233,6 @@ def test_unlabelled_clips_take_part_in_the_contrastive_terms(quick, fold, tmp_pa
         ({"objective": "turbo", "text": "none"}, "'turbo' compares views of 't'"),
         ({"objective": "trubo"}, "did you mean 'turbo'"),
         ({"pair_weights": {"a1-x1": 1.0}}, "compares views of 'x'"),
-        (
-            {"learning_rate": 1e30, "clip_norm": 0.0},
-            r"the loss is nan in batch 2 of epoch 1 \(not finite: cross_entropy, a1-a2",
-        ),
         ({"trainable_layers": 9}, "transformer layers"),
         ({"audio": "/nowhere"}, "does not exist"),
     ],
@@ -250,6 +241,14 @@ def test_what_cannot_be_trained_is_an_error_and_leaves_nothing(quick, fold, tmp_
     with pytest.raises(InputError, match=message):
         train(quick(**changes), fold.train, fold.dev, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_runs_away_stops_in_its_first_epoch(quick, fold, tmp_path):
+    with pytest.raises(InputError, match=r"nan in batch 2 of epoch 1 \(not finite: cross_entropy, a1-a2") as caught:
+        train(quick(learning_rate=1e30, clip_norm=0.0), fold.train, fold.dev, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert [path.name for path in folder.iterdir()] == [DIVERGED]  # no epoch came to its end: there is no model to keep
+    assert str(folder / DIVERGED) in str(caught.value)
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
@@ -273,17 +272,20 @@ def test_a_term_that_is_not_finite_is_named_with_its_clips_and_the_best_model_is
         train(config, fold.train, fold.dev, tmp_path / "runs")
     found = re.fullmatch(
         r"the loss is nan in batch 2 of epoch 8 \(not finite: t1-t2; clips (\w+), (\w+), (\w+) and 5 more\): lower "
-        r"learning_rate, or raise temperature. The model of epoch (\d), the best one, is kept in (.+checkpoint).",
+        r"learning_rate, or raise temperature. All of them are named in (.+diverged.json). The model of epoch (\d), "
+        r"the best one, is kept in (.+checkpoint).",
         str(caught.value),
     )
     assert found, str(caught.value)
     batches = prepare(config, fold.train, fold.dev).batches
     assert list(found.groups()[:3]) == batches.clips(8, 2)[:3]
-    model = TurboModel.from_pretrained(found[5])
+    facts = json.loads(Path(found[4]).read_text())
+    assert facts == {"epoch": 8, "batch": 2, "loss": "nan", "terms": ["t1-t2"], "clips": batches.clips(8, 2)}
+    model = TurboModel.from_pretrained(found[6])
     assert all(torch.isfinite(value).all() for value in model.trained_state().values())
     table = model.predict([u.path for u in fold.dev.utterances], [u.text for u in fold.dev.utterances])
     assert (table["label"] == [u.label for u in fold.dev.utterances]).mean() > 0.5
-    assert not Run(Path(found[5]).parent).trained  # nobody takes it for a training that came to its end
+    assert not Run(Path(found[6]).parent).trained  # nobody takes it for a training that came to its end
 
 
 def test_a_clip_that_breaks_leaves_no_run(quick, fold, tmp_path):
@@ -391,7 +393,7 @@ def test_training_can_be_watched_step_by_step_without_changing_it(quick, fold, t
     config = quick(epochs=2, patience=0)
     watched: list[float] = []
     ready = prepare(config, fold.train, fold.dev)
-    for step in training_steps(ready):
+    for step in Training(ready):
         development_outputs(ready)  # leaves the model in evaluation mode
         watched.append(float(step.losses["train_loss"]))
     history = train(config, fold.train, fold.dev, tmp_path).history

@@ -191,8 +191,8 @@ def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | 
 def source_fingerprint() -> str:
     """SHA-256 over the source of every room that decides a run's result."""
     package = Path(__file__).parent
-    rooms = ("config", "batches", "fusion", "model", "runs", "evaluation", "gradient_cache", "optimisation", "training")
-    files = [package / f"{room}.py" for room in rooms]
+    rooms = "config batches fusion model runs evaluation gradient_cache optimisation resume steps training"
+    files = [package / f"{room}.py" for room in rooms.split()]
     for room in ("corpora", "encoders", "objectives", "metrics"):
         files += sorted((package / room).glob("*.py"))
     files.remove(package / "metrics" / "statistics.py")  # compares runs that are finished
@@ -224,11 +224,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
-def clear(run: Run) -> None:
-    """Removes what an unfinished or unwanted training left, except for the notebook that is running it."""
+def clear(run: Run, but: str = "") -> None:
+    """Removes what an unfinished or unwanted training left, but one file and the notebook that is running it."""
     (run.folder / "DONE").unlink(missing_ok=True)
     for path in run.folder.glob("*") if run.folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.suffix != ".ipynb":
+        elif path.suffix != ".ipynb" and path.name != but:
             path.unlink()

@@ -12,7 +12,7 @@ The peer is what one would write: shuffled batches, waveforms and words padded t
 transformers' Wav2Vec2Model and BertModel called twice, means over the real positions, two cross-entropies and six plain
 losses. With equal lengths and without dropout its loss and gradient are those of ours. Its front end is frozen as
 transformers does it, without a graph, and its clips lie decoded in memory: it never reads a file. Ours is the kit's own
-loop (`training_steps`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
+loop (`Training`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
 epoch" also computes and writes them (decoding from disk included), which is the price of each epoch where nothing can
 be kept. `view_depth=3` is another computation: nine of the layers run once, under one dropout mask.
 
@@ -47,7 +47,7 @@ from turbo_kit.corpora import Corpus, Utterance
 from turbo_kit.encoders.cache import Features
 from turbo_kit.evaluation import clip_features, padded_batch
 from turbo_kit.gradient_cache import Batch
-from turbo_kit.training import Ready, prepare, training_steps
+from turbo_kit.steps import Ready, Training, prepare
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 WORDS = 1000
@@ -140,7 +140,7 @@ def ours(folder: Path, train: Corpus, size: int, rounds: int, view_depth: int | 
     )
     ready = prepare(config, train, train)
     chosen: Any = Chosen(ready, train, clip_features(ready.model, train), size)
-    steps = training_steps(replace(ready, batches=chosen))
+    steps = iter(Training(replace(ready, batches=chosen)))
     return ready, [lambda: next(steps)] * len(chosen)
 
 

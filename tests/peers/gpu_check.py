@@ -6,7 +6,7 @@ parity: `gpu_parity.py`'s checks, each figure with its limit, in float32 without
 compile: the same of the model under torch.compile, and the breaks of its graph.
 syncs: where one training step, its batch included, makes the host wait for the GPU. Told, and no failure.
 table: clips a second of a training step. "demo" is light heads on the demo encoders' features; "wav2vec2-base" a random
-audio encoder of that size, 12 layers trained, in chunks of `--chunk` clips. A step is that of `training_steps`: padding
+audio encoder of that size, 12 layers trained, in chunks of `--chunk` clips. A step is that of `Training`: padding
 and copying the batch, two passes, loss, gradient, clipping, AdamW. Features are drawn at random, as of `--seconds`.
 
 Without a CUDA device it says so in one sentence and ends with 0, so that a run of all targets passes on any machine.
@@ -93,14 +93,14 @@ def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: boo
     """Endless training steps of one batch size, as `train` makes them, on clips whose features are random."""
     from turbo_kit import Corpus, RunConfig
     from turbo_kit.corpora import Utterance
-    from turbo_kit.training import prepare, training_steps
+    from turbo_kit.steps import Training, prepare
 
     config = RunConfig(batch_size=batch, epochs=10**6, compile=compiled, **knobs)
     clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
     corpus = Corpus("random", clips, CLASSES)
     with mock.patch("turbo_kit.training.clip_features", partial(random_features, seconds=seconds)):
         ready = prepare(config, corpus, corpus)
-    return training_steps(ready)
+    return iter(Training(ready))
 
 
 def random_features(model: Any, corpus: Any, *, seconds: float, progress: bool = False) -> dict[str, Any]:

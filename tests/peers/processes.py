@@ -21,7 +21,7 @@ import torch
 from timing import arguments, keep, machine, ratio, spread, tell
 
 from turbo_kit import RunConfig, load_fold
-from turbo_kit.training import prepare, training_steps
+from turbo_kit.steps import Training, prepare
 
 TASKS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes": (2, 1), "4 processes": (4, 1)}
 
@@ -31,7 +31,7 @@ def measured(batch: int, layers: int, steps: int, out: Path) -> None:
     config = RunConfig(batch_size=batch, trainable_layers=layers, device="cpu", epochs=100)
     fold = load_fold(config)
     ready = prepare(config, fold.train, fold.dev)
-    taken = training_steps(ready)
+    taken = iter(Training(ready))
     next(taken)
     started = time.perf_counter()
     for _ in range(steps):

@@ -1,6 +1,6 @@
 """What one of several processes does in the tests; `torchrun` starts it.
 
-torchrun --nproc-per-node 2 tests/processes/process_worker.py gradients|training|killed configs.json FOLDER
+torchrun --nproc-per-node 2 tests/processes/process_worker.py gradients|training|saving|killed configs.json FOLDER
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from turbo_kit import RunConfig, load_fold, train
+from turbo_kit import RunConfig, load_fold, train, training
 from turbo_kit.gradient_cache import backward
 from turbo_kit.objectives import Objective
-from turbo_kit.training import prepare
+from turbo_kit.steps import prepare
 
 DTYPE = torch.float64
 
@@ -64,7 +64,8 @@ def main() -> None:
             if what == "killed" and os.environ["RANK"] == "1":
                 kill_at_the_third_loss()
             fold = load_fold(config)
-            run = train(config, fold.train, fold.dev, here)
+            training.CHECKED_STEPS = 1 if what == "saving" else training.CHECKED_STEPS
+            run = train(config, fold.train, fold.dev, here, save_every=0.0 if what == "saving" else 60.0)
             assert run.trained  # also where another process has written it
 
 

@@ -53,7 +53,7 @@ def plan(configs: Sequence[RunConfig], out: Path) -> tuple[list[Task], list[Task
 
 
 def _task(config: RunConfig, out: Path, test: bool) -> Task:
-    from turbo_kit.training import build_objective
+    from turbo_kit.steps import build_objective
 
     fold = fold_of(config)
     build_objective(config, fold.train.labels, len(fold.train.classes))  # a wrong name should not wait for its turn

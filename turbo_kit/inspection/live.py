@@ -11,7 +11,8 @@ from torch import Tensor
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.objectives import Objective
-from turbo_kit.training import Ready, development_outputs, development_scores, prepare, training_steps
+from turbo_kit.steps import Ready, Training, prepare
+from turbo_kit.training import development_outputs, development_scores
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def live_training(live: Live, objective: Objective) -> Iterator[Point]:
     ready = replace(live.ready, objective=deepcopy(objective))
     ready.model.load_trained_state(live.weights)
     ready.model.zero_grad()  # a training that was stopped inside a step may have left a gradient
-    steps, random, done = training_steps(ready), live.random, 0
+    steps, random, done = iter(Training(ready)), live.random, 0
     while True:
         outside = torch.get_rng_state()
         torch.set_rng_state(random)
