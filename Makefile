@@ -1,4 +1,5 @@
-# make demo: set up and run the whole story;  make test: set up and prove it;  make lab: JupyterLab on the notebooks;
+# make demo: set up and run the whole story;  make lab: JupyterLab on the notebooks;
+# make test: set up and prove it;  make test-all: and run the notebooks, a browser and several processes as well;
 # make notebooks: execute them all anew, and store their outputs and the pictures of the README;
 # make bench: measure speed and memory beside peers (tests/peers/README.md);
 # make gpu-check: compare a GPU with the CPU and time it; where there is none, it says so and passes.
@@ -9,7 +10,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN = $(VENV)/bin
 
-.PHONY: demo test lab notebooks bench gpu-check install clean
+.PHONY: demo test test-all lab notebooks bench gpu-check install clean
 
 demo: install
 	$(BIN)/turbo-kit demo
@@ -18,7 +19,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check turbo_kit tests
 	$(BIN)/ruff check turbo_kit tests
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+test-all: test
+	$(BIN)/pytest -m slow --no-skips
 
 lab: install
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks

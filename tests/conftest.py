@@ -11,8 +11,34 @@ import soundfile
 
 from turbo_kit import Corpus, RunConfig, load_corpus
 
+SLOW = ("browser", "notebooks", "processes")
+"""Folders of tests that `make test` leaves to `make test-all`."""
+
 PITCH = {"high": 600.0, "low": 150.0, "middle": 300.0}
 WORD = {"high": "up", "low": "down", "middle": "along"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail where a test is skipped, or a slow folder has none")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not session.config.getoption("--no-skips") or reporter is None:
+        return
+    ran = {Path(report.nodeid.split("::")[0]).parent.name for report in reporter.stats.get("passed", [])}
+    faults = [f"skipped: {report.nodeid}" for report in reporter.stats.get("skipped", [])]
+    faults += [f"no test of tests/{folder} has passed" for folder in SLOW if folder not in ran]
+    if faults:
+        reporter.write_line("\n" + "\n".join(faults), red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)
