@@ -63,8 +63,8 @@ MUTANTS = [
     Mutant(
         "a clip its own negative",
         "objectives/similarity.py",
-        "allowed = ~torch.eye(",
-        "allowed = torch.ones_like(torch.eye(",
+        "~torch.eye(size, dtype=torch.bool, device=device)",
+        "torch.ones(size, size, dtype=torch.bool, device=device)",
         OBJECTIVES,
     ),
     Mutant(
@@ -379,8 +379,10 @@ def killed(mutant: Mutant, copy: Path) -> str:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     finally:
         file.write_text(source)
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0][:110] if failed else done.stdout[-200:] if done.returncode else ""
+    if done.returncode not in (0, 1):
+        sys.exit(f"{mutant.fault!r}: no code that runs\n{done.stdout[-2000:]}")
+    noticed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return noticed[0] if noticed else ""
 
 
 def main() -> None:
