@@ -1,5 +1,6 @@
 # make demo: set up and run the whole story;  make lab: JupyterLab on the notebooks;
 # make test: set up and prove it;  make test-all: and run the notebooks, a browser and several processes as well;
+# make test-lowest: prove it with the lowest versions that pyproject.toml allows (a second environment);
 # make notebooks: execute them all anew, and store their outputs and the pictures of the README;
 # make bench: measure speed and memory beside peers (tests/peers/README.md);
 # make gpu-check: compare a GPU with the CPU and time it; where there is none, it says so and passes.
@@ -10,7 +11,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all lab notebooks bench gpu-check install clean
+.PHONY: demo test test-all test-lowest lab notebooks bench gpu-check install clean
 
 demo: install
 	$(BIN)/turbo-kit demo
@@ -23,6 +24,12 @@ test: $(VENV)/.installed-test
 
 test-all: test
 	$(BIN)/pytest -m slow --no-skips
+
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) tests/lowest.py > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/pip install --quiet $(PIP_ARGS) --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
+	$(VENV)-lowest/bin/pytest -m "not slow"
 
 lab: install
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
@@ -55,4 +62,4 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-runs
+	rm -rf $(VENV) $(VENV)-lowest build dist demo-runs

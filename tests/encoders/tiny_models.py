@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch.nn import functional
 
 from turbo_kit.encoders import Encoder, Hidden, build_encoder
+from turbo_kit.encoders.backbone import hidden_state
 
 RATE = 16_000
 LAYERS = 3
@@ -298,7 +299,7 @@ def whisper_states(encoder: Any, processor: Any, item: np.ndarray) -> list[torch
     x = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(mel)))).transpose(1, 2)
     states = [x + encoder.embed_positions.weight[: x.shape[1]]]
     for layer in encoder.layers:
-        states.append(layer(states[-1], None))
+        states.append(hidden_state(layer(states[-1], None)))
     return states
 
 

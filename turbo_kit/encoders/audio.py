@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from turbo_kit.batches import SAMPLE_RATE
 from turbo_kit.config import InputError
-from turbo_kit.encoders.backbone import Backbone
+from turbo_kit.encoders.backbone import Backbone, hidden_state
 from turbo_kit.encoders.dropout import Dropout
 
 
@@ -113,7 +113,7 @@ class Whisper(AudioBackbone):
         return []  # Whisper's positions are fixed sinusoids
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        return self.layers[index](x, context)  # type: ignore[no-any-return]
+        return hidden_state(self.layers[index](x, context))
 
     def final_norm(self) -> nn.Module:
         return self.model.layer_norm  # type: ignore[no-any-return]
@@ -174,7 +174,7 @@ class Wav2Vec2(AudioBackbone):
         return modules if self.stable else [*modules, encoder.layer_norm]
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        return self.layers[index](x, attention_mask=context)  # type: ignore[no-any-return]
+        return hidden_state(self.layers[index](x, attention_mask=context))
 
     def final_norm(self) -> nn.Module | None:
         return self.model.encoder.layer_norm if self.stable else None
@@ -199,4 +199,4 @@ class WavLM(Wav2Vec2):
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
         mask, bias = context
-        return self.layers[index](x, attention_mask=mask, position_bias=bias)[0]  # type: ignore[no-any-return]
+        return hidden_state(self.layers[index](x, attention_mask=mask, position_bias=bias))

@@ -10,6 +10,12 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 
+def hidden_state(output: Any) -> Tensor:
+    """The hidden states that a layer of transformers gives: by themselves, or first in a tuple, as all did once."""
+    states: Tensor = output[0] if isinstance(output, tuple) else output
+    return states
+
+
 class Backbone(nn.Module, ABC):
     """One family of pretrained encoders, cut into the steps that trunk, stem and head are made of."""
 

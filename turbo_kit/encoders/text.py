@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from turbo_kit.config import InputError
-from turbo_kit.encoders.backbone import Backbone
+from turbo_kit.encoders.backbone import Backbone, hidden_state
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Bert(Backbone):
         return mask[:, None, None, :]  # read by scaled_dot_product_attention: True = may be attended to
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        return self.layers[index](x, context)  # type: ignore[no-any-return]
+        return hidden_state(self.layers[index](x, context))
 
 
 class DistilBert(Bert):
@@ -109,7 +109,7 @@ class Deberta(Bert):
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
         real, attended, relative, table = context
-        out: Tensor = self.layers[index](x, attended, relative_pos=relative, rel_embeddings=table)[0]
+        out = hidden_state(self.layers[index](x, attended, relative_pos=relative, rel_embeddings=table))
         convolution = self.convolution(index)
         return out if convolution is None else convolution(x * real[:, :, None], out, real)
 
