@@ -1,7 +1,7 @@
 """How many examples the property tests of hostile input try, and what the examples share.
 
-Few by default; TURBO_KIT_EXAMPLES=100000 asks for more by hand. Nothing is kept between runs: what fails is printed as a
-line to put above the test (`@reproduce_failure`).
+Few by default; TURBO_KIT_EXAMPLES=100000 asks for more by hand. Nothing is kept between runs: what fails is printed as
+a line to put above the test (`@reproduce_failure`).
 """
 
 import os

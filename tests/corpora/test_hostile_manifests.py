@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hostile import ENDS, examples, spliced
 from hypothesis import example, given
@@ -25,7 +27,6 @@ from turbo_kit import InputError, load_corpus
 from turbo_kit.corpora import FROM_FILES, Corpus
 from turbo_kit.corpora.conditions import with_transcripts
 from turbo_kit.corpora.fingerprints import audio_fingerprints
-from turbo_kit.corpora.huggingface import load_huggingface
 from turbo_kit.evaluation import _predicted
 from turbo_kit.runs import fold_part, write_json
 
@@ -35,40 +36,50 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 # --- values --------------------------------------------------------------------------------------------------------
 
-TEXTS = st.one_of(
-    st.sampled_from(
-        ["", "  ", "😀😀 👩‍👩‍👧", "\u202eשלום עולם\u202c", "nul \0 in it", "\ufeff", "two\nlines", 'quo"te', "a, b; c\td"]
-        + ["word " * 10_000, "x" * 140_000, "=1+1", "</script>", "\x1b[31m", "e\u0301", "train", "nan", "1e400", "True"]
+SAID = [
+    *("", "  ", "two\nlines", 'quo"te', "a, b; c\td", "=1+1", "</script>", "train", "nan", "1e400", "True"),
+    *(
+        "😀😀",
+        "\u202eשלום עולם\u202c",
+        "nul \0 in it",
+        "\ufeff",
+        "\x1b[31m",
+        "e\u0301",
+        "word " * 10_000,
+        "x" * 140_000,
     ),
-    st.text(max_size=12),
-)
-PATHS = st.sampled_from(
-    [*CLIPS, "gone.wav", "folder", ".", "..", "../a.wav", "sub/../../a.wav", "/dev/zero", "/", "nul\0.wav", "n" * 256]
-    + ["deep/" * 1000, "~nobody/a.wav", "C:\\a.wav", "\u202ea.wav"]
-)
-TOKENS = st.one_of(  # of JSON, some of which json.dumps would not write
-    st.sampled_from(
-        ["null", "true", "false", "0", "-1", "1.5", "9" * 400, "9" * 5000, "1e400", "-1e400", "NaN", "Infinity"]
-        + ["-Infinity", "[]", "{}", '{"a": 1, "a": 2}', "[[[1]]]", DEEP, '"\\ud800"', '"x\\udc00y"', '"\\ud83d\\ude00"']
-        + ["", "nul", "01", '"open', "'single'", '"raw\ttab"']
-    ),
-    TEXTS.map(json.dumps),
-    PATHS.map(json.dumps),
-)
+]
+TEXTS = st.one_of(st.sampled_from(SAID), st.text(max_size=12))
+
+WRITTEN = [
+    *(*CLIPS, "gone.wav", "folder", ".", "..", "../a.wav", "sub/../../a.wav", "/dev/zero", "/", "~nobody/a.wav"),
+    *("nul\0.wav", "n" * 256, "deep/" * 1000, "C:\\a.wav", "\u202ea.wav"),
+]
+PATHS = st.sampled_from(WRITTEN)
+
+JSON = [  # some of it what json.dumps would not write
+    *("null", "true", "false", "0", "-1", "1.5", "1e400", "-1e400", "NaN", "Infinity", "-Infinity", "[]", "{}"),
+    *("9" * 400, "9" * 5000, '{"a": 1, "a": 2}', "[[[1]]]", DEEP, r'"\ud800"', r'"x\udc00y"', r'"\ud83d\ude00"'),
+    *("", "nul", "01", '"open', "'single'", '"raw\ttab"'),
+]
+TOKENS = st.one_of(st.sampled_from(JSON), TEXTS.map(json.dumps), PATHS.map(json.dumps))
+
 BYTES = st.one_of(
-    st.sampled_from([b'"', b"\n", b"\r", b"\0", b",", b"{", b"}", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\", b""]),
+    st.sampled_from(
+        [b'"', b"\n", b"\r", b"\0", b",", b"{", b"}", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\", b""]
+    ),
     st.binary(max_size=3),
 )
-CARDS = st.one_of(
-    st.none(),
-    st.sampled_from(
-        ["{}", '{"name": "mine", "classes": ["x", "y"], "about": "Mine."}', '{"classes": ["y", "x", "z"]}', "", "[]"]
-        + ["null", "1", '"text"', '{"classes": ["x", "x", "y"]}', '{"classes": ["x"]}', '{"classes": ["x", ""]}', DEEP]
-        + ['{"classes": ["x", 1]}', '{"classes": {"x": 1}}', '{"classes": null}', '{"name": 1}', '{"name": "\\ud800"}']
-        + ['{"classes": ["x", "\\udfff"]}', '{"about": ["a"]}', '{"name": "a", "name": "b"}', "9" * 5000, "{,}"]
-    ).map(str.encode),
-    st.sampled_from([b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"about": "\xff"}', b"\0"]),
-)
+
+CARDS = [
+    None,
+    b'{"name": "mine", "classes": ["x", "y"], "about": "Mine."}',
+    *(b"{}", b'{"classes": ["y", "x", "z"]}', b'{"classes": []}', b'{"classes": null}', b'{"classes": {"x": 1}}'),
+    *(b'{"classes": ["x"]}', b'{"classes": ["x", "x", "y"]}', b'{"classes": ["x", ""]}', b'{"classes": ["x", 1]}'),
+    *(rb'{"classes": ["x", "\udfff"]}', rb'{"name": "\ud800"}', b'{"name": 1}', b'{"name": "a", "name": "b"}'),
+    *(b'{"about": ["a"]}', b"", b"\0", b"[]", b"null", b"1", b'"text"', b"{,}", b"9" * 5000, DEEP.encode()),
+    *(b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"about": "\xff"}'),
+]
 
 # --- manifests -----------------------------------------------------------------------------------------------------
 
@@ -141,7 +152,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     return Manifest(
         f"m{suffix}",
         content if whole else draw(spliced(content, BYTES)),
-        draw(CARDS),
+        draw(st.sampled_from(CARDS)) if draw(st.booleans()) else None,
         len(lines) - (suffix == ".csv") if whole else None,
     )
 
@@ -285,11 +296,9 @@ def test_a_whole_number_that_no_float_holds_is_kept_as_text(folder: Path) -> Non
         with_transcripts(corpus, "more")
 
 
-@pytest.mark.parametrize("shape", ["folder", "loop"])
-def test_a_card_that_is_no_file_is_named(tmp_path: Path, shape: str) -> None:
+def test_a_card_that_is_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(good_row(number)) for number in range(2)))
-    card = tmp_path / "corpus.json"
-    card.mkdir() if shape == "folder" else card.symlink_to(card)
+    (tmp_path / "corpus.json").mkdir()
     with pytest.raises(InputError, match=r"corpus.json: cannot be read"):
         load_corpus(f"manifest:{tmp_path / 'm.jsonl'}")
 
@@ -399,7 +408,9 @@ def test_values_that_only_look_like_numbers_are_told(distributed: dict[str, tupl
 def test_a_column_that_is_there_twice_is_told(distributed: dict[str, tuple[Path, Path, bytes]]) -> None:
     root, table, content = distributed["fluent-speech-commands"]
     table.write_bytes(content.replace(b",path,", b"path,path,", 1))
-    assert any("line 1: two columns 'path'" in problem for problem in load_corpus(f"fluent-speech-commands:{root}").problems)
+    assert any(
+        "line 1: two columns 'path'" in problem for problem in load_corpus(f"fluent-speech-commands:{root}").problems
+    )
     table.write_bytes(content)
 
 
@@ -412,7 +423,47 @@ def test_a_sound_with_an_impossible_name_is_told(distributed: dict[str, tuple[Pa
     table.write_bytes(content)
 
 
-def write_table(path: Path, **columns: object) -> Path:
-    good = {"audio": ["a.wav", "b.wav"], "text": ["hello", "there"], "label": ["x", "y"], "speaker": ["s", "t"]}
-    pd.DataFrame({**good, **columns}).to_parquet(path)
+def table_of(path: Path, features: object = None, **columns: pa.Array) -> Path:
+    """A parquet file of two clips, with what Hugging Face's library would say of its columns."""
+    good = {"audio": ["a.wav", "b.wav"], "text": ["hello", "there"], "label": [0, 1], "speaker": ["s", "t"]}
+    metadata = json.dumps({"info": {"features": features or {"label": {"names": ["x", "y"]}}}})
+    pq.write_table(pa.table({**good, **columns}).replace_schema_metadata({"huggingface": metadata}), path)
     return path
+
+
+NO_UTF_8 = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"text": NO_UTF_8}, "cannot be read as a table"),
+        ({"audio": pa.array(["nul\0.wav", "nul\0.wav"])}, r"row 1: .*cannot be read"),
+        ({"audio": pa.array(["n" * 300, "n" * 300])}, r"row 1: .*cannot be read"),
+        ({"audio": pa.array(["folder", "folder"])}, r"row 1: .*folder is no file"),
+        ({"label": pa.array([10**15, -7])}, r"row 1: .*is none of the 2 classes"),
+    ],
+)
+def test_a_parquet_file_that_cannot_be_used_is_named(folder: Path, columns: dict[str, pa.Array], said: str) -> None:
+    with pytest.raises(InputError, match=rf"(?s)odd.parquet.*{said}"):
+        load_corpus(f"huggingface:{table_of(folder / 'odd.parquet', **columns)}")
+
+
+@pytest.mark.parametrize("features", [[1], {"label": []}, {"label": {"names": 5}}, {"label": {"names": [1, 2]}}])
+def test_class_names_of_a_wrong_shape_are_not_used(folder: Path, features: object) -> None:
+    assert load_corpus(f"huggingface:{table_of(folder / 'names.parquet', features)}").classes == ("0", "1")
+
+
+def test_a_parquet_file_with_two_columns_of_a_name_is_refused(folder: Path) -> None:
+    table = pq.read_table(table_of(folder / "twice.parquet"))
+    pq.write_table(table.append_column("text", pa.array(["one", "two"])), folder / "twice.parquet")
+    with pytest.raises(InputError, match=r"twice.parquet: it has two columns 'text'"):
+        load_corpus(f"huggingface:{folder / 'twice.parquet'}")
+
+
+def test_a_dataset_card_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(DEEP)
+    with pytest.raises(InputError, match=r"state.json: cannot be read"):
+        load_corpus(f"huggingface:{tmp_path}")
