@@ -61,7 +61,7 @@ def test_every_usual_coding_of_samples_is_read(tmp_path: Path, subtype: str) -> 
     soundfile.write(tmp_path / "a.wav", tone(0.5), SAMPLE_RATE, subtype=subtype)
     samples = decode(clip(tmp_path / "a.wav"), max_seconds=0.4)
     assert len(samples) == 6400
-    assert np.abs(samples - tone(0.4)).max() < 0.05
+    assert np.abs(samples - tone(0.4))[400:].max() < 0.05  # ADPCM has to swing in
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
