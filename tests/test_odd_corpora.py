@@ -118,6 +118,12 @@ def test_one_clip_to_choose_by_is_enough_and_none_is_not(quick: Quick, tones_cor
         fold.dev.subset([])
 
 
+def test_official_lists_of_one_training_speaker_cannot_do_without_dev(tones_corpus: Corpus) -> None:
+    lists = changed(tones_corpus, lambda u: {"split": "train" if u.speaker == "speaker0" else "test", "template": ""})
+    with pytest.raises(InputError, match=r"no clip is left for train: it has no development list, and too few"):
+        lists.fold(0)
+
+
 def test_one_clip_to_learn_from_is_trained_on_or_refused(quick: Quick, tones_corpus: Corpus, tmp_path: Path) -> None:
     fold = tones_corpus.fold(0)
     alone = Fold(
