@@ -4,16 +4,33 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora import Utterance
+from turbo_kit.corpora.files import is_file
 from turbo_kit.corpora.fingerprints import audio_fingerprint
 
 SAMPLE_RATE = 16_000
 """Hz; every encoder of the kit hears audio at this rate."""
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+RATES = range(1000, 1_000_001)
+"""Hz; a file of another rate holds no speech, or its header is broken."""
+
+LONGEST_FILTER = 2**24
+"""Resampling takes a table of rate x 16,000 / gcd^2 numbers: 70,560 from 44,100 Hz, and 705,616,000 from 44,101."""
+
+LOUDEST = 2.0**31
+"""The largest sample of 32 bits, if it is not scaled to [-1, 1]; of larger ones encoders make infinities."""
+
+BLOCK = 2**24
+"""So many samples, of all channels, are read at once: a header may tell of any number."""
 
 Lengths = Sequence[int] | NDArray[np.int64]
 
@@ -27,7 +44,7 @@ def decode(utterance: Utterance, max_seconds: float = math.inf) -> NDArray[np.fl
         (samples,) in [-1, 1], as the file says; with noise some may lie beyond.
 
     Raises:
-        InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
+        InputError: a clip that `read_audio` refuses.
     """
     samples, rate = read_audio(utterance, max_seconds)
     mono = _resample(samples.mean(axis=1), rate)
@@ -41,24 +58,39 @@ def read_audio(utterance: Utterance, max_seconds: float = math.inf) -> tuple[NDA
         (samples, channels) in [-1, 1], as the file says; samples in a second.
 
     Raises:
-        InputError: a missing or broken file, a clip without samples, or one that holds NaN or infinite samples.
+        InputError: a missing or broken file, one of a sample rate that is not from 1 kHz to 1 MHz or that cannot be
+            resampled, a clip without samples, or one that holds NaN, infinite or huge samples.
     """
     import soundfile
 
     where = f"{utterance.path} (utterance {utterance.id!r})"
-    if not utterance.path.is_file():
+    if not is_file(utterance.path):
         raise InputError(f"{where}: no such audio file. Correct the path, or leave the row out.")
     try:
         with soundfile.SoundFile(utterance.path) as file:
-            frames = -1 if math.isinf(max_seconds) else round(max_seconds * file.samplerate)
-            samples, rate = file.read(frames, dtype="float32", always_2d=True), file.samplerate
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+            rate = int(file.samplerate)
+            if rate not in RATES or rate * SAMPLE_RATE // math.gcd(rate, SAMPLE_RATE) ** 2 > LONGEST_FILTER:
+                raise InputError(f"{where}: {rate} samples a second cannot be resampled. Convert it to 16000.")
+            samples = _samples(file, math.inf if math.isinf(max_seconds) else round(max_seconds * rate))
+    except (RuntimeError, TypeError, ValueError) as error:  # libsndfile's, of raw samples, of a name, of a stream
         raise InputError(f"{where}: the audio cannot be decoded ({error}). Convert it to WAV, FLAC or Ogg.") from error
     if len(samples) == 0:
         raise InputError(f"{where}: the clip has 0 samples. Leave the row out, or replace the file.")
     if not np.isfinite(samples).all():
         raise InputError(f"{where}: the clip holds NaN or infinite samples. Leave the row out, or replace the file.")
+    if np.abs(samples).max() > LOUDEST:
+        raise InputError(f"{where}: the clip holds samples beyond {LOUDEST:g}; expected -1 to 1. Replace the file.")
     return samples, rate
+
+
+def _samples(file: "SoundFile", frames: float) -> NDArray[np.float32]:
+    """What is left of a file, and at most so many frames of it: (frames, channels)."""
+    blocks: list[NDArray[np.float32]] = []
+    most = max(1, BLOCK // file.channels)
+    while not blocks or (len(blocks[-1]) == most and frames > 0):
+        blocks.append(file.read(int(min(frames, most)), dtype="float32", always_2d=True))
+        frames -= len(blocks[-1])
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

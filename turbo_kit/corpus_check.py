@@ -12,6 +12,7 @@ import numpy as np
 from turbo_kit.batches import read_audio
 from turbo_kit.config import InputError, Protocol
 from turbo_kit.corpora import Corpus, Utterance
+from turbo_kit.corpora.files import is_file
 from turbo_kit.corpora.fingerprints import audio_fingerprints
 from turbo_kit.corpora.folds import SPLITS
 
@@ -156,7 +157,7 @@ def _heard(clips: Sequence[Utterance], progress: bool) -> tuple[dict[str, Sound]
             if isinstance(sound, Sound):
                 sounds[clip.id] = sound
             else:
-                (unreadable if clip.path.is_file() else missing).append(sound)
+                (unreadable if is_file(clip.path) else missing).append(sound)
     return sounds, missing, unreadable
 
 

@@ -1,6 +1,7 @@
 """The model: an encoder and a projection for each modality, and a classifier over what they see together."""
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -259,14 +260,18 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         return given
 
     def _output(self, items: dict[str, list[Any]]) -> ModelOutput:
-        from turbo_kit.batches import decode
+        from turbo_kit.batches import decode_all
         from turbo_kit.corpora import Utterance
 
+        names = {
+            "audio": list(map(str, items.get("audio", ()))),
+            "text": list(map(reprlib.repr, items.get("text", ()))),
+        }
         if "audio" in items:
-            clips = [Utterance(str(path), Path(path), "", None, "") for path in items["audio"]]
-            items = {**items, "audio": [decode(clip, self.max_seconds) for clip in clips]}
+            clips = [Utterance(name, Path(name), "", None, "") for name in names["audio"]]
+            items = {**items, "audio": list(decode_all(clips, self.max_seconds))}
         size, device = len(next(iter(items.values()))), self.classifier.weight.device
-        hidden = {m: self.encoder(m).trunk(values) for m, values in items.items()}
+        hidden = {m: self.encoder(m).trunk(values, names[m]) for m, values in items.items()}
         absent = {m: torch.ones(size, dtype=torch.bool, device=device) for m in self.modalities if m not in items}
         for modality in absent:  # any input will do: the absent-vector takes its place
             blank: list[Any] = [""] if modality == "text" else [torch.zeros(16_000).numpy()]

@@ -191,7 +191,7 @@ class _Batches:
             raise InputError(f"a batch of {smallest} clips for {self._processes} processes: start fewer.")
         self._names = [utterance.id for utterance in train.utterances]
         self._labels = torch.tensor(labels)
-        self._transcripts = torch.tensor(np.unique([u.text for u in train.utterances], return_inverse=True)[1])
+        self._transcripts = torch.tensor(train.transcripts)
         self._size, self._chunk, self._seed = config.batch_size, config.chunk_size, config.seed
 
     def __len__(self) -> int:

@@ -3,7 +3,6 @@
 import inspect
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
@@ -11,6 +10,7 @@ from turbo_kit.corpora.conditions import in_use
 from turbo_kit.corpora.crema_d import load_crema_d
 from turbo_kit.corpora.demo_directed import load_demo_directed
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
+from turbo_kit.corpora.files import user_path
 from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
 from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.huggingface import load_huggingface
@@ -114,4 +114,7 @@ def _read(reader: Callable[..., Corpus], written: str) -> Corpus:
     for option in options:
         if option not in takes:
             raise unknown("option of the corpus", option, takes)
-    return reader(Path(path).expanduser(), **options)
+    try:
+        return reader(user_path(path), **options)
+    except OSError as error:  # such as a name that is too long, or a folder that may not be read
+        raise InputError(f"{written}: cannot be read ({error}). Correct the path.") from error

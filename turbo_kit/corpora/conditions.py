@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from turbo_kit.config import InputError, RunConfig, unknown
+from turbo_kit.corpora.files import user_path
 from turbo_kit.corpora.folds import plain_text
 from turbo_kit.corpora.manifest import read_rows
 from turbo_kit.corpora.utterance import Corpus, Utterance
@@ -92,7 +93,7 @@ def with_transcripts(corpus: Corpus, source: str) -> Corpus:
     if source == EMPTY:
         return corpus.subset(_said(u, "") for u in corpus.utterances)
     if Path(source).suffix in (".csv", ".jsonl"):
-        texts = _transcripts_in(Path(source).expanduser())
+        texts = _transcripts_in(user_path(source))
     else:
         known = {name for u in corpus.utterances for name in u.extra}
         if source not in known:

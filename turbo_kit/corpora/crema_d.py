@@ -124,7 +124,7 @@ def _actors(table: Path, report: Report) -> dict[str, dict[str, str | float]]:
     if not table.is_file():
         return actors
     for where, row in read_rows(table, ("ActorID", "Age", "Sex"), report):
-        if row["Age"].isdigit():
+        if row["Age"].isdecimal():
             actors[row["ActorID"]] = {"age": float(row["Age"]), "sex": row["Sex"].lower()}
         else:
             report(f"{where}: age {row['Age']!r} of actor {row['ActorID']!r} is not a number")

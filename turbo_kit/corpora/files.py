@@ -1,8 +1,11 @@
 """What readers of distributed corpora share: old text files, tables with line numbers, sound files and their faults."""
 
 import csv
+import json
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora.utterance import Utterance
@@ -21,6 +24,51 @@ POINTER = b"version https://git-lfs"
 
 # Windows-1252 read as Latin-1, or kept as such in UTF-8, leaves control characters in the place of its punctuation.
 _PUNCTUATION = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a file; one that the system refuses, such as too long a name, leads to none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def user_path(written: str) -> Path:
+    """A path as somebody wrote it, where ~ is the home of a user; one of no such user stays as it is."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
+
+
+def json_value(text: str) -> Any:
+    """A value from JSON, of which nothing is lost and which can be written again as UTF-8.
+
+    Raises:
+        ValueError: no JSON, a name that occurs twice in one object, half of a surrogate pair, or a number or a depth
+            beyond what Python reads.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        raise ValueError(f"{error.msg} at {line}column {error.colno}") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!r} is half of a surrogate pair, which is no character") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"the name {name!r} occurs twice")
+        values[name] = value
+    return values
 
 
 def read_lines(path: Path, report: Report) -> list[str]:
@@ -53,10 +101,11 @@ def read_rows(path: Path, columns: Sequence[str], report: Report) -> Iterator[tu
     """
     lines = read_lines(path, report)
     header = _fields(lines[:1]) or []
-    missing = [name for name in columns if name not in header]
-    if missing and lines:
-        report(f"{path}, line 1: no column {missing[0]!r} in the header ({', '.join(header) or 'empty'})")
-    start = len(lines) if missing else 1
+    wrong = [name for name in columns if header.count(name) != 1]
+    if wrong and lines:
+        found = "two columns" if wrong[0] in header else "no column"
+        report(f"{path}, line 1: {found} {wrong[0]!r} in the header ({', '.join(header) or 'empty'})")
+    start = len(lines) if wrong else 1
     while start < len(lines):
         fields, taken = _row(lines, start, len(header))
         where = f"{path}, line {start + 1}"
@@ -90,7 +139,10 @@ def _fields(lines: Sequence[str]) -> list[str] | None:
 def sound_fault(path: Path) -> str:
     """What makes a sound file useless, as far as its size and first bytes tell; empty: nothing."""
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        size = facts.st_size
+        if not stat.S_ISREG(facts.st_mode):
+            return f"{path} is no file"
         if size <= EMPTY:
             return f"{path} holds no sound"
         if size < 1024:
@@ -99,8 +151,8 @@ def sound_fault(path: Path) -> str:
                     return f"{path} is a pointer of Git LFS and not the sound: fetch it with git lfs pull"
     except FileNotFoundError:
         return f"there is no {path}"
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:  # a name that the system refuses is a ValueError
+        return f"{path} cannot be read ({error})"
     return ""
 
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -59,8 +60,10 @@ def audio_fingerprints(paths: Sequence[Path]) -> list[str]:
 def _facts(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that the system refuses is a ValueError
         raise _unreadable(path, error) from error
+    if not stat.S_ISREG(found.st_mode):  # a device or a pipe may never end
+        raise InputError(f"{path}: this is no file: correct the path of the audio.")
     return found.st_size, found.st_mtime_ns
 
 
@@ -72,8 +75,8 @@ def _sha256(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: the audio file cannot be read ({error.strerror}): correct its path.")
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: the audio file cannot be read ({getattr(error, 'strerror', error)}): correct its path.")
 
 
 @contextmanager
@@ -101,5 +104,5 @@ def _remember(new: Known) -> None:
         with _database() as connection:
             rows = [(path, *facts) for path, facts in new.items()]
             connection.executemany("INSERT OR REPLACE INTO audio VALUES (?, ?, ?, ?)", rows)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeError) as error:  # SQLite knows no file names that are not UTF-8
         log.info("fingerprints cannot be kept (%s); the next run reads the audio files again.", error)

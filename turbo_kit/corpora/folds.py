@@ -116,9 +116,12 @@ def make_fold(corpus: Corpus, index: int, protocol: Protocol = "auto") -> Fold:
     parts = _official_lists(corpus) if official else _left_out(corpus, index, protocol)
     for name, utterances in parts.items():
         if not utterances:
+            why = "its sentences and speakers do not cross enough"
+            if official:
+                why = "it has no development list, and too few training speakers to take some for one"
             raise InputError(
-                f"corpus {corpus.name!r}, protocol {protocol!r}, fold {index}: no clip is left for {name}: "
-                "its sentences and speakers do not cross enough. Choose another protocol."
+                f"corpus {corpus.name!r}, protocol {protocol!r}, fold {index}: no clip is left for {name}: {why}. "
+                "Choose another protocol."
             )
     lists = {name: corpus.subset(utterances) for name, utterances in parts.items()}
     if not official:  # what the official lists share, others need not

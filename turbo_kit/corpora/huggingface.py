@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError
-from turbo_kit.corpora.files import EMPTY, Report, some_left, sound_fault, visible, without_repeats
+from turbo_kit.corpora.files import EMPTY, Report, is_file, some_left, sound_fault, visible, without_repeats
 from turbo_kit.corpora.fingerprints import cache_folder
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
@@ -158,7 +158,7 @@ def _plain(name: Any, folder: Path) -> str:
 def _listed(path: Path, key: str, kind: type) -> list[Any]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8")).get(key)
-    except (ValueError, AttributeError, OSError) as error:
+    except (ValueError, AttributeError, OSError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Write the dataset again with save_to_disk.") from error
     if not isinstance(listed, list) or not all(isinstance(entry, kind) for entry in listed):
         raise InputError(f"{path}: no list {key!r} in it. Write the dataset again with save_to_disk.")
@@ -202,7 +202,7 @@ def _rows(file: Path, batches: "Iterator[pa.RecordBatch]", columns: list[str]) -
     try:
         for batch in batches:
             yield from batch.select(columns).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # text that is no UTF-8 is found when it is taken out
         raise _unreadable(file, error) from error
 
 
@@ -217,6 +217,8 @@ def _columns(file: Path, schema: "pa.Schema", roles: Mapping[str, str]) -> dict[
     Raises:
         InputError: no such column, or one of a type that cannot play the role.
     """
+    if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise InputError(f"{file}: it has two columns {repeated[0]!r}: rename or leave out one of them.")
     columns = {}
     for role, name in roles.items():
         if name in schema.names:
@@ -253,8 +255,9 @@ def _class_names(schema: "pa.Schema") -> dict[str, list[str]]:
     """The names behind the integers of each `ClassLabel` column, as the library writes them into a table's metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: feature["names"] for name, feature in features.items() if "names" in feature}
-    except (KeyError, TypeError, ValueError):
+        found = {name: feature["names"] for name, feature in features.items() if "names" in feature}
+        return found if all(isinstance(name, str) for names in found.values() for name in names) else {}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
 
 
@@ -286,7 +289,7 @@ def _sound(value: Any, folders: tuple[Path, ...]) -> Path:
     if not path.is_absolute() and ".." in path.parts:
         raise InputError(f"path {written!r} leaves the dataset's folder")
     places = [folder / path for folder in folders]
-    path = next((place for place in places if place.is_file()), places[0])
+    path = next((place for place in places if is_file(place)), places[0])
     if fault := sound_fault(path):
         raise InputError(fault)
     return path

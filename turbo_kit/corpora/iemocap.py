@@ -38,7 +38,7 @@ PUBLISHED = {"neu": 1708, "hap": 595, "exc": 1041, "sad": 1084, "ang": 1103, "fr
 
 # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
 _TURN = re.compile(
-    r"\[(?P<start>[\d.]+) - (?P<end>[\d.]+)\]\s+(?P<id>Ses0\d[FM]_\S+_[FM]\S+)\s+(?P<label>\S+)"
+    r"\[(?P<start>\d+\.?\d*) - (?P<end>\d+\.?\d*)\]\s+(?P<id>Ses0\d[FM]_\S+_[FM]\S+)\s+(?P<label>\S+)"
     r"\s+\[(?P<valence>\d+\.?\d*), (?P<arousal>\d+\.?\d*), (?P<dominance>\d+\.?\d*)\]"
 )
 # Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.

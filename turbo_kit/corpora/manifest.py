@@ -4,18 +4,22 @@ import csv
 import io
 import json
 import math
+import reprlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from turbo_kit.config import InputError, unknown
-from turbo_kit.corpora.files import Report
+from turbo_kit.corpora.files import Report, is_file, json_value
 from turbo_kit.corpora.folds import SPLITS
 from turbo_kit.corpora.utterance import Corpus, Utterance
 
 REQUIRED = ("id", "path", "text", "label", "speaker")
 OPTIONAL = ("group", "template", "seconds", "split")
+
+EXACT = 2**53
+"""A whole number beyond this is kept as text: there are floats that cannot hold it."""
 
 NAMED = 20
 """So many rows that cannot be used are named at once."""
@@ -39,6 +43,8 @@ def load_manifest(path: Path) -> Corpus:
     """
     utterances, places, columns = [], dict[str, int](), set[str]()
     faults: list[str] = []
+    card = _card(path.parent / "corpus.json")
+    named: list[str] = card.get("classes", [])
     for row, values in read_rows(path, faults.append):
         columns |= set(values)
         where = f"{path}, row {row}"
@@ -49,6 +55,11 @@ def load_manifest(path: Path) -> Corpus:
             continue
         if utterance.id in places:
             faults.append(f"{where}: id {utterance.id!r} occurs twice, first in row {places[utterance.id]}.")
+        if named and utterance.label not in (None, *named):
+            faults.append(
+                f"{where}: {utterance.id!r} has label {utterance.label!r}, which is none of the classes "
+                f"({', '.join(named)}) in corpus.json: correct the label, or name the class."
+            )
         places[utterance.id] = row
         utterances.append(utterance)
     missing = [name for name in REQUIRED if columns and name not in columns]
@@ -58,9 +69,11 @@ def load_manifest(path: Path) -> Corpus:
         raise _faulty(path, faults)
     if path.suffix == ".csv":
         utterances = _with_numbers(utterances)
-    card = _card(path.parent / "corpus.json")
-    classes = card.get("classes") or sorted({u.label for u in utterances if u.label is not None})
-    return Corpus(card.get("name", path.stem), tuple(utterances), tuple(classes), card.get("about", ""))
+    classes = named or sorted({u.label for u in utterances if u.label is not None})
+    try:
+        return Corpus(card.get("name", path.stem), tuple(utterances), tuple(classes), card.get("about", ""))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _faulty(path: Path, faults: list[str]) -> InputError:
@@ -99,7 +112,7 @@ def read_rows(path: Path, report: Report = _fail) -> Iterator[tuple[int, dict[st
     Raises:
         InputError: no such file, or one of another kind.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such manifest. Give the path of a .jsonl or .csv file.")
     readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows}
     if path.suffix not in readers:
@@ -112,9 +125,9 @@ def _jsonl_rows(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            report(f"{path}, row {row}: not valid JSON ({error.msg} at column {error.colno}).")
+            values = json_value(line)
+        except ValueError as error:
+            report(f"{path}, row {row}: not valid JSON ({error}).")
             continue
         if isinstance(values, dict):
             yield row, values
@@ -124,10 +137,10 @@ def _jsonl_rows(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any
 
 def _csv_rows(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
-    header = reader.fieldnames or []
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}: a column name occurs twice in the header ({', '.join(header)}).")
     try:
+        header = reader.fieldnames or []
+        if len(set(header)) < len(header):
+            raise InputError(f"{path}: a column name occurs twice in the header ({', '.join(header)}).")
         for values in reader:
             if None in values or None in values.values():
                 report(f"{path}, row {reader.line_num}: expected {len(header)} fields, as the header has.")
@@ -141,17 +154,19 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}: save the manifest as UTF-8.") from error
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}: save the file as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _utterance(values: dict[str, Any], where: str, folder: Path) -> Utterance:
     missing = [name for name in REQUIRED if name not in values]
     if missing:
         raise InputError(f"{where}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}.")
-    for name in (*REQUIRED, "group", "template"):
+    for name in (*REQUIRED, "group", "template", "split"):
         value = values.get(name)
-        if not (isinstance(value, str) or (value is None and name in ("label", "group", "template"))):
-            raise InputError(f"{where}: {name} = {value!r} is not a text.")
+        if not (isinstance(value, str) or (value is None and name in ("label", "group", "template", "split"))):
+            raise InputError(f"{where}: {name} = {reprlib.repr(value)} is not a text.")
     for name in ("id", "path", "speaker"):
         if not values[name].strip():
             raise InputError(f"{where}: {name} is empty; every clip needs one.")
@@ -162,7 +177,7 @@ def _utterance(values: dict[str, Any], where: str, folder: Path) -> Utterance:
         )
     split = values.get("split") or ""
     if split and split not in SPLITS:
-        raise InputError(f"{where}: {unknown('split', str(split), SPLITS)}")
+        raise InputError(f"{where}: {unknown('split', split, SPLITS)}")
     return Utterance(
         id=values["id"],
         path=_inside(folder, values["path"], where),
@@ -181,12 +196,16 @@ def _further(value: Any) -> str | float:
     """A value of a column that the kit has no use for: a text or a number as it is, anything else as JSON."""
     if value is None:
         return ""
+    if isinstance(value, int) and abs(value) > EXACT:
+        return str(value)
     return value if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _inside(folder: Path, written: str, where: str) -> Path:
     """The audio file's path; a relative one may not climb out of the manifest's folder."""
     path = Path(written)
+    if "\0" in written:
+        raise InputError(f"{where}: path {written!r} holds a NUL character, which no file name has.")
     if not path.is_absolute() and ".." in path.parts:
         raise InputError(f"{where}: path {written!r} leaves the manifest's folder; give a path inside it or in full.")
     return folder / path
@@ -195,23 +214,23 @@ def _inside(folder: Path, written: str, where: str) -> Path:
 def _seconds(value: Any, where: str) -> float:
     try:
         seconds = math.nan if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
-    if seconds < 0:
-        raise InputError(f"{where}: seconds = {value!r} is not a duration.")
+    if isinstance(value, bool) or seconds < 0 or math.isinf(seconds):
+        raise InputError(f"{where}: seconds = {reprlib.repr(value)} is not a duration.")
     return seconds
 
 
 def _card(path: Path) -> dict[str, Any]:
     """The corpus card beside a manifest: name, classes, about."""
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        card = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON ({error.msg} at line {error.lineno}).") from error
+        card = json_value(_text(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}).") from error
     texts = isinstance(card, dict) and all(isinstance(card.get(name, ""), str) for name in ("name", "about"))
     classes = card.get("classes", []) if texts else None
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name.strip() for name in classes):
         raise InputError(f'{path}: expected {{"name": text, "about": text, "classes": [texts]}}.')
     return dict(card)

@@ -71,6 +71,8 @@ class Corpus:
                 f"corpus {self.name!r} has {len(self.classes)} class ({', '.join(self.classes) or 'none'}): "
                 "a classifier needs at least two."
             )
+        if repeated := [name for place, name in enumerate(self.classes) if name in self.classes[:place]]:
+            raise InputError(f"corpus {self.name!r}: class {repeated[0]!r} is named twice; name each class once.")
         seen: set[str] = set()
         for utterance in self.utterances:
             if utterance.id in seen:
@@ -90,6 +92,12 @@ class Corpus:
         """Index of each utterance's class; -100 where there is no label."""
         index = {name: i for i, name in enumerate(self.classes)}
         return [UNLABELLED if u.label is None else index[u.label] for u in self.utterances]
+
+    @property
+    def transcripts(self) -> list[int]:
+        """A number for each utterance's text, the same for the same text."""
+        places = {text: place for place, text in enumerate(sorted({u.text for u in self.utterances}))}
+        return [places[u.text] for u in self.utterances]
 
     @property
     def folds(self) -> int:

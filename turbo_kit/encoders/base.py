@@ -147,11 +147,12 @@ class Encoder(nn.Module):
         return self
 
     @torch.no_grad()
-    def trunk(self, items: Sequence[np.ndarray] | Sequence[str]) -> Hidden:
+    def trunk(self, items: Sequence[np.ndarray] | Sequence[str], names: Sequence[str] | None = None) -> Hidden:
         """Run the frozen part: no dropout, no gradient, float32, whatever mode the encoder is in.
 
         Args:
             items: B clips, each 1-D float32 at 16 kHz, or B transcripts.
+            names: what an error calls each of them; by default it counts them.
 
         Returns:
             Hidden, padded to the longest of these items; for trainable_layers=0 with about six frames a second.
@@ -163,16 +164,17 @@ class Encoder(nn.Module):
             raise InputError("no utterance to encode: found an empty list, expected at least one clip or transcript")
         device = next(self.backbone.parameters()).device
         with torch.autocast(device.type, enabled=False), _without_tf32():
-            states = [self._front(item, number, len(items)) for number, item in enumerate(items)]
+            names = names or [f"utterance {number} of {len(items)}" for number in range(1, len(items) + 1)]
+            states = [self._front(item, name) for item, name in zip(items, names, strict=True)]
             if not self._trains_embedding:
                 states = self._run_frozen(states, 1 if device.type == "cpu" else TRUNK_BATCH)
         return _pad(states)
 
-    def _front(self, item: object, number: int, count: int) -> Tensor:
+    def _front(self, item: object, name: str) -> Tensor:
         try:
             return self.backbone.front(item)
         except InputError as error:
-            raise InputError(f"utterance {number + 1} of {count}: {error}") from error
+            raise InputError(f"{name}: {error}") from error
 
     def _run_frozen(self, states: list[Tensor], batch: int) -> list[Tensor]:
         order = sorted(range(len(states)), key=lambda number: len(states[number]))

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +67,15 @@ def trunk_features(
         store.refresh()
         missing = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in store}
         for part, items in _decoded_ahead(encoder.modality, missing, max_seconds):
-            store.add(_computed(encoder, part, items, progress))
+            names = {key: f"{missing[key].path} (utterance {missing[key].id!r})" for key in part}
+            store.add(_computed(encoder, names, items, progress))
     return Features(tuple(store[key] for key in keys))
 
 
 def _keys(utterances: Sequence[Utterance], modality: str, max_seconds: float) -> list[str]:
     """What each utterance's features are kept under: the content of what the trunk sees of it."""
     if modality == "text":
-        return [hashlib.sha256(utterance.text.encode()).hexdigest() for utterance in utterances]
+        return [hashlib.sha256(utterance.text.encode(errors="surrogatepass")).hexdigest() for utterance in utterances]
     prints = audio_fingerprints([utterance.path for utterance in utterances])
     noise = ["" if math.isinf(utterance.snr) else f"-white{utterance.snr:g}dB" for utterance in utterances]
     return [f"{digest}-{max_seconds:g}{over}" for digest, over in zip(prints, noise, strict=True)]
@@ -102,18 +103,23 @@ def _decoded_ahead(
             yield part, now
 
 
-def _computed(encoder: Encoder, keys: list[str], items: Items, progress: bool) -> dict[str, NDArray[np.generic]]:
+def _computed(
+    encoder: Encoder, names: Mapping[str, str], items: Items, progress: bool
+) -> dict[str, NDArray[np.generic]]:
+    """What the trunk gives for each item, by its key; `names` holds what an error calls them, by key."""
     from tqdm.auto import tqdm
+
+    called = list(names.values())
 
     done: dict[int, NDArray[np.generic]] = {}
     bar = tqdm(total=len(items), desc=f"{encoder.modality} features", unit="clip", disable=not progress, leave=False)
     with bar:
         for batch in ordered_batches([len(item) for item in items], TRUNK_BATCH):
-            hidden = encoder.trunk([items[i] for i in batch])
+            hidden = encoder.trunk([items[i] for i in batch], [called[i] for i in batch])
             for i, sequence, mask in zip(batch, hidden.sequence, hidden.mask, strict=True):
                 done[int(i)] = _numpy(sequence[mask])
             bar.update(len(batch))
-    return {key: done[i] for i, key in enumerate(keys)}
+    return {key: done[i] for i, key in enumerate(names)}
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.generic]:

@@ -53,6 +53,8 @@ class Bert(Backbone):
     def front(self, item: Any) -> Tensor:
         if not isinstance(item, str):
             raise InputError(f"found {type(item).__name__}, expected a transcript: a str")
+        if any("\ud800" <= character <= "\udfff" for character in item):
+            raise InputError("found half of a surrogate pair, which is no character: correct the transcript")
         ids = self.tokenizer(item, truncation=True, max_length=self.longest)["input_ids"]
         if not ids:
             raise InputError(f"the tokenizer made no token of {item!r}, not even a mark of its start or end")

@@ -51,8 +51,7 @@ def draw_batch(model: TurboModel, corpus: Corpus, size: int = 64, seed: int = 0)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:size])
     part = corpus.subset(corpus.utterances[i] for i in chosen)
     hidden = padded_batch(clip_features(model, part), range(size), model.classifier.weight.device)
-    transcripts = np.unique([u.text for u in part.utterances], return_inverse=True)[1]
-    return Batch(part.utterances, hidden, torch.tensor(part.labels), torch.from_numpy(transcripts), part.classes)
+    return Batch(part.utterances, hidden, torch.tensor(part.labels), torch.tensor(part.transcripts), part.classes)
 
 
 def dropout_views(

@@ -40,7 +40,8 @@ def retrieval_scores(
     """
     _check(audio, text, texts, ks)
     audio, text = _unit(audio), _unit(text)
-    transcript = np.unique(np.asarray(texts, dtype=str), return_inverse=True)[1]
+    places = {text: place for place, text in enumerate(sorted(set(texts)))}
+    transcript = np.array([places[text] for text in texts])
     return {
         "audio_to_text": _recalls(audio, text, transcript, ks),
         "text_to_audio": _recalls(text, audio, transcript, ks),
