@@ -475,10 +475,9 @@ class Stopped(Exception):
 @pytest.fixture(scope="module")
 def half_done(tones, tmp_path_factory):
     """A training that stopped within its second epoch: its config, fold, run folder and state."""
-    config = RunConfig(
-        corpus=f"manifest:{tones}", epochs=3, batch_size=8, head_width=32, projection=16, device="cpu",
-        epoch_embeddings=True, temperature="learned",
-    )  # fmt: skip
+    knobs = {"objective": "simcse", "audio": "none", "temperature": "learned", "epoch_embeddings": True}
+    small = {"epochs": 3, "batch_size": 8, "head_width": 32, "projection": 16, "device": "cpu"}
+    config = RunConfig(corpus=f"manifest:{tones}", **small, **knobs)
     fold = load_corpus(config.corpus).fold(0)
     out = tmp_path_factory.mktemp("half")
     step, taken = Training._step, iter(range(100))
@@ -559,6 +558,7 @@ def test_a_state_with_a_part_missing_or_changed_is_refused(half_done, ready, cha
         else:
             let_pass.append(path)
     # The columns of a table of one row, and what was lost in the batches of this epoch, may be called anything.
+    print(len(let_pass), let_pass)
     assert all(path[:3] in {("course", "rows", 0)} or path[:2] == ("course", "losses") for path in let_pass), let_pass
 
 
@@ -618,7 +618,7 @@ def harmless(page, scripts=0):
     for tag, attributes in found.tags:
         assert not [name for name in attributes if name.startswith("on")], tag
         for name in ("href", "src", "action", "xlink:href"):
-            assert not re.match(r"\s*(javascript|data:text|vbscript)", attributes.get(name) or "", re.IGNORECASE)
+            assert not re.match(r"\s*(?!https:|data:audio/)[a-z.+-]+:", attributes.get(name) or "", re.IGNORECASE)
     return found
 
 
