@@ -557,9 +557,9 @@ def test_a_state_with_a_part_missing_or_changed_is_refused(half_done, ready, cha
             assert UNFINISHED in str(error) or "was stopped in" in str(error), path
         else:
             let_pass.append(path)
-    # The columns of a table of one row, and what was lost in the batches of this epoch, may be called anything.
-    print(len(let_pass), let_pass)
-    assert all(path[:3] in {("course", "rows", 0)} or path[:2] == ("course", "losses") for path in let_pass), let_pass
+    # The columns of a table of one row and the losses of this epoch may be called anything; some have no moments.
+    free = (("course", "rows", 0), ("course", "losses"), ("training", "optimizer", "state"))
+    assert not [path for path in let_pass if not any(path[: len(way)] == way for way in free)]
 
 
 @pytest.mark.parametrize(
