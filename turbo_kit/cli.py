@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -255,9 +256,16 @@ def _report(folder: Path, out: Path | None, baseline: str) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(_printable(line), flush=True)
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"turbo-kit: error: {message}", file=sys.stderr)
+    print(f"turbo-kit: error: {_printable(message)}", file=sys.stderr)
     return code
+
+
+def _printable(text: str) -> str:
+    """The text without what would drive the terminal instead of being shown on it: transcripts come from anywhere."""
+    return re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: found[0].encode("unicode_escape").decode(), text
+    )

@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -216,7 +217,7 @@ class RunConfig:
         known = {knob.name for knob in fields(cls)}
         for name in values:
             if name not in known:
-                raise unknown("parameter", name, known)
+                raise unknown("parameter", str(name), known)
         return cls(**values)
 
     @classmethod
@@ -277,13 +278,24 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+_brief = reprlib.Repr()
+_brief.maxlevel = 2
+
+
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the type that `hint` asks for, or an error that names the knob."""
+    """`value` as the type that `hint` asks for, or an error that names the knob.
+
+    The error shows lists and tables in part: from YAML they may hold themselves, or unfold without end.
+    """
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in choices:
             return value
-        raise unknown(f"value of {name}", str(value), [str(choice) for choice in choices])
+        raise unknown(
+            f"value of {name}",
+            value if isinstance(value, str) else _brief.repr(value),
+            [str(choice) for choice in choices],
+        )
     if origin in (types.UnionType, typing.Union):
         for choice in choices:
             try:
@@ -291,21 +303,22 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             except InputError:
                 continue
         expected = " or ".join(_type_name(choice) for choice in choices)
-        raise InputError(f"{name} = {value!r}: expected {expected}.")
+        raise InputError(f"{name} = {_brief.repr(value)}: expected {expected}.")
     if origin is dict:
         if isinstance(value, Mapping):
             of = choices[1]
             return {_checked(name, key, str): _checked(f"{name}[{key!r}]", item, of) for key, item in value.items()}
-        raise InputError(f"{name} = {value!r}: expected names and values, such as {{'a1-t1': 0.5}}.")
+        raise InputError(f"{name} = {_brief.repr(value)}: expected names and values, such as {{'a1-t1': 0.5}}.")
     if origin is list:
         if isinstance(value, list | tuple):
             return [_checked(f"{name}[{place}]", item, choices[0]) for place, item in enumerate(value)]
-        raise InputError(f"{name} = {value!r}: expected a list of numbers, such as [0.1, 0.5].")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        raise InputError(f"{name} = {_brief.repr(value)}: expected a list of numbers, such as [0.1, 0.5].")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
         value = float(value)
     wrong_bool = isinstance(value, bool) and hint is not bool
     if wrong_bool or not isinstance(value, hint) or (hint is float and not math.isfinite(value)):
-        raise InputError(f"{name} = {json.dumps(value, default=repr)}: expected {_type_name(hint)}.")
+        shown = _brief.repr(value) if isinstance(value, list | tuple | Mapping) else json.dumps(value, default=repr)
+        raise InputError(f"{name} = {shown}: expected {_type_name(hint)}.")
     return value
 
 

@@ -312,6 +312,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
     @classmethod
     def _from_pretrained(cls, *, model_id: str, revision: str | None = None, **options: Any) -> Self:
         from huggingface_hub import hf_hub_download
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         download = {k: options.pop(k) for k in ("cache_dir", "force_download", "local_files_only", "token")}
@@ -320,6 +321,9 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
             file = Path(hf_hub_download(repo_id=model_id, filename=WEIGHTS_FILE, revision=revision, **download))
         if not file.is_file():
             raise InputError(f"{file}: no such file; a saved model has {WEIGHTS_FILE} and config.json in its folder.")
-        model = cls(**options)
-        model.load_trained_state(load_file(file))
+        try:
+            model = cls(**options)
+            model.load_trained_state(load_file(file))
+        except (SafetensorError, AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{file.parent} holds no model of turbo-kit ({error}): save it again.") from error
         return model.eval()

@@ -1,17 +1,26 @@
 """The README that a saved model carries: data, metrics, limits, and what reading emotions from people calls for."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from turbo_kit.model import TurboModel
 
 
+def as_markdown(text: Any) -> str:
+    """Markdown that shows a text as it stands, in one line: nothing in it is HTML, a link, a picture or a new cell."""
+    line = escape(" ".join(str(text).split()), quote=False)
+    return line.replace("[", "&#91;").replace("|", "&#124;")
+
+
 def model_card(model: "TurboModel") -> str:
     """The card of a model, as Markdown with the hub's metadata on top."""
-    about = model.about
-    scores = "\n".join(f"| {name} | {value} |" for name, value in about.get("scores", {}).items())
-    data = about.get("data", "not recorded")
+    about, classes = model.about, [as_markdown(name) for name in model.classes]
+    scores = "\n".join(
+        f"| {as_markdown(name)} | {as_markdown(value)} |" for name, value in about.get("scores", {}).items()
+    )
+    data = as_markdown(about.get("data", "not recorded"))
     threshold = about.get("threshold")
     return f"""---
 library_name: turbo-kit
@@ -20,15 +29,15 @@ tags: [audio-text-classification, contrastive-learning]
 ---
 # Audio-text classifier
 
-Predicts one of **{", ".join(model.classes)}** from {" and ".join(model.modalities)}.
-Made with turbo-kit; objective: {about.get("objective", "not recorded")} (Turbo: arXiv 2409.09282).
+Predicts one of **{", ".join(classes)}** from {" and ".join(model.modalities)}.
+Made with turbo-kit; objective: {as_markdown(about.get("objective", "not recorded"))} (Turbo: arXiv 2409.09282).
 
 ```python
 from turbo_kit import TurboModel
 model = TurboModel.from_pretrained("FOLDER")
 model.predict({", ".join(f"{'audio_paths' if m == 'audio' else 'texts'}=[...]" for m in model.modalities)})
 ```
-{_deciding(model.classes, **threshold) if threshold else ""}
+{_deciding(classes, **threshold) if threshold else ""}
 ## Data
 {data}
 

@@ -1,9 +1,12 @@
-"""What a notebook asks of its `parameters` cell before it does anything else."""
+"""What a notebook asks of its `parameters` cell before it does anything else, and how it shows what others wrote."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
 from turbo_kit.config import InputError, notebook_literals, unknown
+from turbo_kit.model_card import as_markdown
+
+__all__ = ["as_markdown", "check_parameters"]
 
 _CHECKED = "_parameters_checked"
 _TYPES = {

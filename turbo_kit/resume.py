@@ -5,6 +5,7 @@ The file is safetensors, with all that is no tensor as JSON in its header: readi
 
 import json
 import logging
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,11 +69,24 @@ def read_state(path: Path) -> dict[str, Any] | None:
                     return {key: full(item) for key, item in value.items()}
                 return [full(item) for item in value] if isinstance(value, list) else value
 
-            state: dict[str, Any] = full(json.loads(file.metadata()["state"]))
+            state = full(json.loads(file.metadata()["state"]))
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds a {type(state).__name__}")
             return state
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("%s is broken (%s): the training starts from its beginning.", path, error)
         return None
+
+
+def form(value: Any) -> Any:
+    """What of a state stays the same while a training goes on: names, lengths, shapes and types, but no value."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    if isinstance(value, Mapping):
+        return {str(name): form(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [form(item) for item in value]
+    return type(value)
 
 
 def random_states(fabric: "Fabric") -> list[dict[str, Any]]:
@@ -82,7 +96,7 @@ def random_states(fabric: "Fabric") -> list[dict[str, Any]]:
     own: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "numpy": [torch.from_numpy(np.array(keys, dtype=np.int64)), position, *gauss],
-        "python": [version, torch.tensor(numbers), normal],
+        "python": [version, torch.tensor(numbers), math.nan if normal is None else normal],
     }
     if fabric.device.type != "cpu":
         own["device"] = torch.get_device_module(fabric.device).get_rng_state()
@@ -97,9 +111,11 @@ def restore_random_states(fabric: "Fabric", states: Sequence[Mapping[str, Any]])
     """Puts the random numbers of this process where `random_states` found them."""
     own = states[fabric.global_rank]
     torch.set_rng_state(own["torch"])
-    keys, *others = own["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *others))  # noqa: NPY002
+    keys, position, *others = own["numpy"]
+    if position not in range(len(keys) + 1):  # NumPy would read beyond its numbers
+        raise ValueError(f"NumPy's random numbers stand at {position}, and there are {len(keys)}")
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, *others))  # noqa: NPY002
     version, numbers, normal = own["python"]
-    random.setstate((version, tuple(numbers.tolist()), normal))
+    random.setstate((version, tuple(numbers.tolist()), None if math.isnan(normal) else normal))
     if "device" in own:
         torch.get_device_module(fabric.device).set_rng_state(own["device"])

@@ -11,6 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -75,9 +76,7 @@ class Run:
     @property
     def history(self) -> "pd.DataFrame":
         """One row an epoch: losses, each term, development scores, learning rate, seconds."""
-        import pandas as pd
-
-        return pd.read_parquet(self._existing("history.parquet"))
+        return self._table("history.parquet", "epoch")
 
     def predictions(self, split: str) -> "pd.DataFrame":
         """Id, speaker, text, label, predicted label and probabilities of each clip of `dev` or `test`.
@@ -85,9 +84,7 @@ class Run:
         A model that can do without a modality was also tested so: `test without audio`, `test without text`; and
         any under noise that its config names, such as `test at 20 % word errors` or `test at 10 dB SNR`.
         """
-        import pandas as pd
-
-        table = pd.read_parquet(self._existing("predictions.parquet"))
+        table = self._table("predictions.parquet", "split", "id", "predicted")
         rows = table[table["split"] == split]
         if rows.empty:
             have = ", ".join(sorted(table["split"].unique()))
@@ -96,9 +93,7 @@ class Run:
 
     def embeddings(self, split: str) -> "dict[str, NDArray[np.float32]]":
         """Pooled (`audio`, `text`) and projected embeddings of `dev` or `test`, in the order of the predictions."""
-        from safetensors.numpy import load_file
-
-        arrays = load_file(self._existing("embeddings.safetensors"))
+        arrays = self._arrays("embeddings.safetensors")
         chosen = {name.removeprefix(f"{split}."): a for name, a in arrays.items() if name.startswith(f"{split}.")}
         if not chosen:
             raise InputError(f"{self.folder} has no embeddings of {split!r}: evaluate the run first.")
@@ -114,11 +109,9 @@ class Run:
         Raises:
             InputError: the run was trained without `epoch_embeddings`.
         """
-        from safetensors.numpy import load_file
-
         if self.trained and not (self.folder / EPOCHS).is_file():
             raise InputError(f"{self.folder} kept no embeddings of its epochs: train it with epoch_embeddings=True.")
-        return dict(load_file(self._existing(EPOCHS)))
+        return self._arrays(EPOCHS)
 
     def model(self) -> "TurboModel":
         """The trained model, in evaluation mode."""
@@ -133,12 +126,38 @@ class Run:
         return path
 
     def _json(self, name: str) -> dict[str, Any]:
+        with self._reading(name) as path:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError(f"it holds a {type(values).__name__}")
+            json.dumps(values, ensure_ascii=False).encode()  # half a character can be neither drawn nor written
+            return values
+
+    def _table(self, name: str, *columns: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        with self._reading(name) as path:
+            table = pd.read_parquet(path)
+            if missing := [column for column in columns if column not in table]:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            return table
+
+    def _arrays(self, name: str) -> "dict[str, NDArray[Any]]":
+        from safetensors.numpy import load_file
+
+        with self._reading(name) as path:
+            return dict(load_file(path))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """The path of a file that is there; what makes it unreadable becomes an `InputError` with its name."""
+        from safetensors import SafetensorError
+
         path = self._existing(name)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            yield path
+        except (SafetensorError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path} is broken ({error}): delete the run folder and train again.") from error
-        return dict(values)
 
 
 def fold_part(corpus: Corpus) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
 from turbo_kit.objectives.pairs import PairKey
 from turbo_kit.optimisation import agree, compiled, fabric_of, optimizer_of
-from turbo_kit.resume import random_states, restore_random_states
+from turbo_kit.resume import form, random_states, restore_random_states
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -77,7 +77,12 @@ class Training:
     """
 
     def __init__(self, ready: Ready, state: Mapping[str, Any] | None = None) -> None:
-        """A training from the model's present weights, or one that goes on from a `state` of this very training."""
+        """A training from the model's present weights, or one that goes on from a `state` of this very training.
+
+        Raises:
+            InputError: the state is that of another number of processes or kind of device.
+            ValueError, or whatever comes of values of a wrong type: it is the state of no such training.
+        """
         self.ready, config = ready, ready.config
         self.epoch, self.number = 1, 0  # of the batch that was seen last
         steps = config.epochs * -(-len(ready.batches) // config.accumulate)
@@ -138,6 +143,7 @@ class Training:
                 f"this training was stopped in {stopped[0]} process(es) on {stopped[1]} and cannot go on in {here[0]} "
                 f"on {here[1]} as if nothing had been: start it as before, or from its beginning with again=True."
             )
+        self._check(state)
         self.epoch, self.number = state["epoch"], state["number"]
         self.ready.model.load_trained_state(state["model"])
         self.ready.objective.load_state_dict(state["objective"])
@@ -145,6 +151,19 @@ class Training:
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._schedule.load_state_dict(state["schedule"])
         restore_random_states(fabric, state["random"])
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Raises a ValueError where a state cannot be one of this training: nothing is loaded of it then."""
+        own, given = self.state(), state["optimizer"]["state"]
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        like = {number: parameters[int(number)] for number in given}
+        moments = {n: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for n, p in like.items()}
+        own["optimizer"]["state"] = moments  # there are none before the first step
+        if form(state) != form(own):
+            raise ValueError("it has parts of another model, objective, optimiser or kind of random numbers")
+        epochs, batches = self.ready.config.epochs, len(self.ready.batches)
+        if not (1 <= state["epoch"] <= epochs and 1 <= state["number"] <= batches):
+            raise ValueError(f"batch {state['number']} of epoch {state['epoch']}; there are {epochs} of {batches}")
 
 
 def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> Objective:

@@ -102,7 +102,7 @@ def read_grid(path: Path) -> Grid | Sequence[Grid]:
         found = readers[path.suffix](path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: the grid cannot be read ({error.strerror}): correct its path.") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not valid {path.suffix[1:].upper()} ({error}).") from error
     outer = found if isinstance(found, list) else [found]
     tables: list[Any] = [part for table in outer for part in (table, *_under_grid(table))]

@@ -28,7 +28,7 @@ class Family(NamedTuple):
     model: str  # class in transformers.models.<package>
     package: str
     adapter: type[Backbone]
-    attention: str | None = "turbo-kit"  # None: the family has its own
+    attention: str = "turbo-kit"  # "eager": the family has its own
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -39,13 +39,13 @@ FAMILIES: dict[str, Family] = {
     "whisper": Family("modeling_whisper.WhisperEncoder", "whisper", Whisper, options=_ENCODER_OF_WHISPER),
     "wav2vec2": Family("Wav2Vec2Model", "wav2vec2", Wav2Vec2),
     "hubert": Family("HubertModel", "hubert", Wav2Vec2),
-    "wavlm": Family("WavLMModel", "wavlm", WavLM, attention=None),
+    "wavlm": Family("WavLMModel", "wavlm", WavLM, attention="eager"),
     "data2vec-audio": Family("Data2VecAudioModel", "data2vec", Data2VecAudio),
     "bert": Family("BertModel", "bert", Bert, options=_NO_POOLER),
     "roberta": Family("RobertaModel", "roberta", Bert, options=_NO_POOLER),
     "distilbert": Family("DistilBertModel", "distilbert", DistilBert),
-    "deberta": Family("DebertaModel", "deberta", Deberta, attention=None),
-    "deberta-v2": Family("DebertaV2Model", "deberta_v2", Deberta, attention=None),
+    "deberta": Family("DebertaModel", "deberta", Deberta, attention="eager"),
+    "deberta-v2": Family("DebertaV2Model", "deberta_v2", Deberta, attention="eager"),
 }
 
 
@@ -134,7 +134,10 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
         of_other = "" if family is None else f", which reads {family.adapter.modality}"
         what = f"is of the family {config.model_type!r}{of_other}"
         raise InputError(f"encoder {name!r} {what}; as {modality} encoder the kit knows: {fitting}")
+    if settings.get("quantization_config"):
+        raise InputError(f"encoder {name!r} is quantised, and the kit computes in full precision: give it unquantised")
     _set_dropout(config, family.adapter, dropout)
+    _only_safetensors(name, Path(where))
     with _loading(name):
         module = importlib.import_module(f"transformers.models.{family.package}")
         loader: Any = module
@@ -147,7 +150,7 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
             use_safetensors=True,
             output_loading_info=True,
             trust_remote_code=False,
-            **({} if family.attention is None else {"attn_implementation": family.attention}),
+            attn_implementation=family.attention,  # else that of its config, which may name code of the hub
             **family.options,
         )
         processor = _load_tokenizer(where) if modality == "text" else _load_extractor(where)
@@ -162,6 +165,18 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
     backbone: Backbone = adapter(model, processor)
     backbone.settings = settings
     return backbone
+
+
+def _only_safetensors(name: str, folder: Path) -> None:
+    """Refuses a folder whose list of files leads to others than safetensors: transformers would unpickle those."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return
+    with _loading(name):
+        listed = json.loads(index.read_text("utf-8"))["weight_map"].values()
+        for file in listed:
+            if not str(file).endswith(".safetensors"):
+                raise ValueError(f"{index.name} names {file!r}, which is no safetensors file")
 
 
 def _set_dropout(config: Any, adapter: type[Backbone], dropout: float) -> None:
@@ -204,7 +219,16 @@ def _loading(name: str) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:400]
         raise InputError(
             f"encoder {name!r} cannot be loaded: {reason} -- give 'demo', a folder with config.json, model.safetensors "

@@ -154,7 +154,7 @@ class FeatureStore:
         for index in sorted(set(self.folder.glob("*.json")) - self._read):
             try:
                 self._open(index)
-            except (ValueError, OSError, AttributeError) as error:
+            except (ValueError, OSError, EOFError, AttributeError, TypeError, RecursionError) as error:
                 log.warning("%s: damaged features (%s) are removed and computed again.", index, error)
                 index.unlink()
                 index.with_suffix(".npy").unlink(missing_ok=True)

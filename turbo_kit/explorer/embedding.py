@@ -7,7 +7,6 @@
 """
 
 import base64
-import io
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import EMBEDDED
 from turbo_kit.explorer.embedding_data import SPLITS, EmbeddingData, embedding_data
+from turbo_kit.explorer.sound import playable
 from turbo_kit.figures import MARKERS, OKABE_ITO, marks
 from turbo_kit.figures.style import MUTED
 from turbo_kit.runs import write_atomically
@@ -33,16 +33,6 @@ PARTS = ("embedding_page.js", "embedding_sound.js", "embedding_map.js", "embeddi
 
 PRIVATE = ("audio", "transcript")
 """What an export leaves out where its corpus does not travel with the kit."""
-
-BROWSERS_PLAY = {
-    ".ogg": "audio/ogg",
-    ".opus": "audio/ogg",
-    ".wav": "audio/wav",
-    ".flac": "audio/flac",
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-}
-"""Media types of the files that go to the browser as they are; others become WAV."""
 
 
 def embedding_explorer(data: EmbeddingData) -> "anywidget.AnyWidget":
@@ -83,7 +73,7 @@ def export_explorer(data: EmbeddingData, path: str | Path, *, include: Collectio
     for name in included - set(PRIVATE):
         raise unknown("part of the corpus in include", name, PRIVATE)
     values, binary = _front_end_values(data, included)
-    sounds = [_sound(file) for file in data.audio] if "audio" in included else []
+    sounds = [playable(file) for file in data.audio] if "audio" in included else []
     page = _template().render(
         title=data.title,
         style=(HERE / "embedding.css").read_text(encoding="utf-8"),
@@ -143,21 +133,6 @@ def _looks(data: EmbeddingData) -> dict[str, list[dict[str, str]]]:
     return looks
 
 
-def _sound(path: Path) -> tuple[str, bytes]:
-    """A clip as its media type and the bytes of a file that browsers play."""
-    try:
-        if path.suffix.lower() in BROWSERS_PLAY:
-            return BROWSERS_PLAY[path.suffix.lower()], path.read_bytes()
-        import soundfile
-
-        samples, rate = soundfile.read(path)
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
-        return "audio/wav", buffer.getvalue()
-    except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
-        raise InputError(f"{path}: the audio file cannot be read ({error}): correct its path.") from error
-
-
 @cache
 def _widget_class() -> Any:
     """The widget's class, made when it is first needed: importing anywidget takes its time."""
@@ -200,7 +175,7 @@ def _widget_class() -> Any:
             if message.get("kind") != "sound" or not isinstance(clip, int) or not 0 <= clip < len(self.data.audio):
                 return
             try:
-                kind, content = _sound(self.data.audio[clip])
+                kind, content = playable(self.data.audio[clip])
             except InputError as error:
                 self.send({"kind": "sound", "clip": clip, "error": str(error)})
                 return

@@ -11,6 +11,7 @@ import numpy as np
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, Utterance
+from turbo_kit.explorer.sound import playable
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def _presented(clip: Utterance, given: str, place: int, count: int) -> "tuple[ip
 
 def _player(path: Path) -> str:
     """A player with a name for a screen reader, which `ipywidgets.Audio` cannot have."""
-    sound = base64.b64encode(path.read_bytes()).decode("ascii")
-    kind = path.suffix.removeprefix(".")
-    return f'<audio controls aria-label="The clip" src="data:audio/{kind};base64,{sound}"></audio>'
+    kind, content = playable(path)
+    sound = base64.b64encode(content).decode("ascii")
+    return f'<audio controls aria-label="The clip" src="data:{kind};base64,{sound}"></audio>'
 
 
 def _tabulated(game: ListeningGame) -> str:

@@ -138,9 +138,14 @@ def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
     svg = buffer.getvalue()
     svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, body = svg.split(">", 1)
-    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
-    for tone, variable in THEME.items():
-        body = body.replace(tone, f"var({variable}, {tone})")
+
+    def themed(tag: re.Match[str]) -> str:
+        named = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", tag[0])
+        for tone, variable in THEME.items():
+            named = named.replace(tone, f"var({variable}, {tone})")
+        return named
+
+    body = re.sub(r"<[^>]+>", themed, body)  # in tags alone: a class may be called like a colour
     box = re.search(r'viewBox="[\d. ]+"', head)
     width = figure.get_figwidth() * 96
     label = escape(alt, quote=True)
