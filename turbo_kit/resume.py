@@ -78,17 +78,6 @@ def read_state(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def form(value: Any) -> Any:
-    """What of a state stays the same while a training goes on: names, lengths, shapes and types, but no value."""
-    if isinstance(value, Tensor):
-        return value.shape, value.dtype
-    if isinstance(value, Mapping):
-        return {str(name): form(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [form(item) for item in value]
-    return type(value)
-
-
 def random_states(fabric: "Fabric") -> list[dict[str, Any]]:
     """Where the random numbers of each process stand: torch's, on the device too, NumPy's and Python's."""
     _, keys, position, *gauss = np.random.get_state()  # noqa: NPY002 (what other code may draw from)

@@ -19,7 +19,7 @@ from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
 from turbo_kit.objectives.pairs import PairKey
 from turbo_kit.optimisation import agree, compiled, fabric_of, optimizer_of
-from turbo_kit.resume import form, random_states, restore_random_states
+from turbo_kit.resume import random_states, restore_random_states
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -143,27 +143,20 @@ class Training:
                 f"this training was stopped in {stopped[0]} process(es) on {stopped[1]} and cannot go on in {here[0]} "
                 f"on {here[1]} as if nothing had been: start it as before, or from its beginning with again=True."
             )
-        self._check(state)
         self.epoch, self.number = state["epoch"], state["number"]
+        if self.epoch not in range(1, self.ready.config.epochs + 1) or self.number not in range(
+            len(self.ready.batches) + 1
+        ):
+            raise ValueError(f"there is no batch {self.number} of epoch {self.epoch}")
         self.ready.model.load_trained_state(state["model"])
         self.ready.objective.load_state_dict(state["objective"])
         moments = {int(number): values for number, values in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
+        for parameter, own in self._optimizer.state.items():
+            if {moment.shape for moment in own.values()} - {parameter.shape, torch.Size()}:
+                raise ValueError("the optimiser's moments are of another shape than the parameters")
         self._schedule.load_state_dict(state["schedule"])
         restore_random_states(fabric, state["random"])
-
-    def _check(self, state: Mapping[str, Any]) -> None:
-        """Raises a ValueError where a state cannot be one of this training: nothing is loaded of it then."""
-        own, given = self.state(), state["optimizer"]["state"]
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        like = {number: parameters[int(number)] for number in given}
-        moments = {n: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for n, p in like.items()}
-        own["optimizer"]["state"] = moments  # there are none before the first step
-        if form(state) != form(own):
-            raise ValueError("it has parts of another model, objective, optimiser or kind of random numbers")
-        epochs, batches = self.ready.config.epochs, len(self.ready.batches)
-        if not (1 <= state["epoch"] <= epochs and 1 <= state["number"] <= batches):
-            raise ValueError(f"batch {state['number']} of epoch {state['epoch']}; there are {epochs} of {batches}")
 
 
 def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> Objective:

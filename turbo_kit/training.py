@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +20,7 @@ from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.evaluation import card_scores, inspect, model_outputs, write_epochs, write_outputs
 from turbo_kit.metrics import classification_scores, selection_score, threshold_at, truth_and_score
 from turbo_kit.optimisation import fabric_of
-from turbo_kit.resume import UNFINISHED, form, read_state, write_state
+from turbo_kit.resume import UNFINISHED, read_state, write_state
 from turbo_kit.runs import Run, clear, fold_part, planned_run, source_fingerprint, write_atomically, write_json
 from turbo_kit.steps import Ready, Step, Training, prepare
 
@@ -170,12 +170,18 @@ def _fit(ready: Ready, run: Run, save_every: float, progress: bool) -> _Course:
     from tqdm.auto import tqdm
 
     config, fabric = ready.config, ready.fabric
-    course = _Course(epochs=[development_outputs(ready)] if config.epoch_embeddings else [])
     state = fabric.broadcast(read_state(run.folder / UNFINISHED) if fabric.is_global_zero else None)
     if state is None:
+        course = _Course(epochs=[development_outputs(ready)] if config.epoch_embeddings else [])
         training = Training(ready)
     else:
-        training, course = _resumed(ready, run, state, course)
+        try:
+            training, course = Training(ready, state["training"]), _Course.from_state(state["course"])
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the "
+                "beginning with again=True."
+            ) from error
         log.info("%s: going on after batch %d of epoch %d.", run.folder, training.number, training.epoch)
     bar = tqdm(total=config.epochs, initial=len(course.rows), desc=config.objective, unit="epoch", disable=not progress)
     saved = time.perf_counter()
@@ -204,37 +210,6 @@ def _fit(ready: Ready, run: Run, save_every: float, progress: bool) -> _Course:
     bar.refresh()
     bar.close()
     return course
-
-
-def _resumed(ready: Ready, run: Run, state: Mapping[str, Any], new: _Course) -> tuple[Training, _Course]:
-    """The training and its course where a state left them.
-
-    Args:
-        ready: what is trained.
-        run: whose folder the state lies in.
-        state: what `read_state` found there; it may have been put there by anyone.
-        new: a course at its beginning, which tells what belongs to one.
-
-    Raises:
-        InputError: no such training can have left the state.
-    """
-    try:
-        course, training = _Course.from_state(state["course"]), Training(ready, state["training"])
-        weights = ready.model.trained_state() if course.best_epoch else {}
-        like = replace(new, epochs=new.epochs * (len(course.rows) + 1), best_weights=weights).state()
-        like |= {name: state["course"][name] for name in ("rows", "losses")}
-        if form(state["course"]) != form(like) or any(form(row) != form(course.rows[0]) for row in course.rows):
-            raise ValueError("its course has other parts")
-        ended = training.number == len(ready.batches)
-        sum(row["seconds"] for row in course.rows)
-        if (len(course.rows), len(course.losses)) != (training.epoch - 1 + ended, 0 if ended else training.number):
-            raise ValueError(f"{len(course.rows)} epochs are done after batch {training.number} of {training.epoch}")
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the beginning "
-            "with again=True."
-        ) from error
-    return training, course
 
 
 def _end_epoch(run: Run, ready: Ready, course: _Course, step: Step, begun: float) -> None:
