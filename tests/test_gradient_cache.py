@@ -237,7 +237,11 @@ def test_a_training_in_chunks_is_reproduced_by_its_seed(quick, fold, tmp_path):
 
 @pytest.mark.parametrize(
     ("chunk_size", "proposed"),
-    [(None, "8 clips in the model at once .* set chunk_size = 4 or less"), (3, "3 clips .* chunk_size = 1 or less")],
+    [
+        (None, "8 clips in the model at once .* set chunk_size = 4 or less"),
+        (3, "3 clips .* chunk_size = 1 or less"),
+        (1, r"1 clips .* chunk_size = 1\): lower batch_size, max_seconds or trainable_layers"),
+    ],
 )
 def test_a_batch_larger_than_memory_is_told_with_what_to_do(quick, fold, tmp_path, monkeypatch, chunk_size, proposed):
     monkeypatch.setattr(TurboModel, "forward", lambda *_: torch.empty(10**16))  # 40 petabytes

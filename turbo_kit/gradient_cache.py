@@ -140,8 +140,8 @@ def memory_errors(config: RunConfig) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         at_once = min(config.chunk_size or config.batch_size, config.batch_size)
+        smaller = f"set chunk_size = {at_once // 2} or less, which leaves the batch and its negatives as they are, or "
         raise InputError(
             f"out of memory with {at_once} clips in the model at once (batch_size = {config.batch_size}, chunk_size = "
-            f"{config.chunk_size}): set chunk_size = {max(1, at_once // 2)} or less, which leaves the batch and its "
-            "negatives as they are, or lower batch_size or max_seconds."
+            f"{config.chunk_size}): {smaller if at_once > 1 else ''}lower batch_size, max_seconds or trainable_layers."
         ) from error
