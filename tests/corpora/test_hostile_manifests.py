@@ -1,6 +1,6 @@
 """Manifests that nobody should write: each is read whole, or refused by name; nothing else, and no row is dropped.
 
-A long run by hand: TURBO_KIT_EXAMPLES=100000 pytest --timeout=0 tests/corpora/test_hostile_manifests.py -k manifest_is_read
+A long run by hand, from this folder: TURBO_KIT_EXAMPLES=100000 pytest --timeout=0 -k manifest_is_read
 """
 
 import csv
