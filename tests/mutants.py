@@ -29,7 +29,7 @@ class Mutant(NamedTuple):
     tests: str
 
 
-OBJECTIVES, METRICS, STEPS = "tests/objectives", "tests/metrics", "tests/test_training.py"
+OBJECTIVES, METRICS = "tests/objectives", "tests/metrics"
 FOLDS, RUNS, CACHED = "tests/corpora/test_folds.py", "tests/test_runs.py", "tests/test_gradient_cache.py"
 TRAIN, RESUME, BATCHES = "tests/test_training.py", "tests/test_resume.py", "tests/test_batches.py"
 PROCESSES = "tests/processes/test_processes.py"
@@ -51,7 +51,11 @@ MUTANTS = [
         OBJECTIVES,
     ),
     Mutant(
-        "absent clips counted", "objectives/similarity.py", "allowed &= present[:, None] & ", "allowed &= ", OBJECTIVES
+        "absent clips counted",
+        "objectives/similarity.py",
+        "(values * mask).sum() / mask.sum().clamp(min=1)",
+        "values.mean()",
+        OBJECTIVES,
     ),
     Mutant(
         "groups ignored",
@@ -286,10 +290,10 @@ MUTANTS = [
     ),
     # runs, training
     Mutant(
-        "two seeds in one folder",
+        "other knobs, the same folder",
         "runs.py",
         "parts = [config.to_dict(), ",
-        'parts = [config.to_dict() | {"seed": 0}, ',
+        "parts = [config.seed, ",
         f"{RUNS} {TRAIN}",
     ),
     Mutant("half a file under its name", "runs.py", "        write(partial)\n", "        write(path)\n", RUNS),

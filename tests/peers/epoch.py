@@ -119,9 +119,9 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.train) // self.size
 
-    def of_epoch(self, epoch: int) -> Iterator[Batch]:
+    def of_epoch(self, epoch: int, after: int = 0) -> Iterator[Batch]:
         device, labels = self.ready.fabric.device, torch.tensor(self.train.labels)
-        for part in torch.arange(len(self.train)).split(self.size):
+        for part in torch.arange(len(self.train)).split(self.size)[after:]:
             yield Batch([padded_batch(self.features, part.numpy(), device)], labels[part].to(device), part.to(device))
 
 
