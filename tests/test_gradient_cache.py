@@ -44,7 +44,7 @@ def batch_of(ready, dtype=torch.float32):
     """The first batch, and a function that runs the model on it."""
     batch = next(ready.batches.of_epoch(1))
     ready.model.to(dtype).train()
-    ready.objective.to(dtype)
+    ready.objective.to(ready.fabric.device, dtype)
     chunks = [
         {
             m: Hidden(h.sequence.to(dtype) if h.sequence.is_floating_point() else h.sequence, h.mask)
@@ -178,8 +178,9 @@ def test_both_runs_of_a_chunk_see_the_same_bf16(ready):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_random_state_of_a_gpu_is_restored_too(ready):
-    ready = ready(**DROPOUT, **WAYS["transformers"], device="cuda", precision="32-true")
+@pytest.mark.parametrize("way", WAYS)
+def test_the_random_state_of_a_gpu_is_restored_too(ready, way):
+    ready = ready(**DROPOUT, **WAYS[way], device="cuda", precision="32-true")
     model, batch = batch_of(ready)
     found, expected = (of_seed(ready, model, batch, how)[1] for how in (backward, with_graphs_kept))
     assert furthest(found, expected) < 1e-4

@@ -27,6 +27,8 @@ WAYS = {
     "early stopping": {"patience": 2, "epochs": 9, "epoch_embeddings": True},
 }
 
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
 
 class Stopped(Exception):
     """What stops a training in these tests."""
@@ -60,9 +62,10 @@ def stopped(monkeypatch, fold):
     return train_until
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("way", WAYS)
-def test_stopped_twice_it_is_the_training_that_never_was(quick, fold, tmp_path, stopped, way):
-    config = quick(**WAYS[way])
+def test_stopped_twice_it_is_the_training_that_never_was(quick, fold, tmp_path, stopped, way, device):
+    config = quick(**WAYS[way], device=device)
     whole = train(config, fold.train, fold.dev, tmp_path / "whole")
     for steps in (4, 3):  # within the second epoch, and within the third
         stopped(steps, config, tmp_path / "parts")

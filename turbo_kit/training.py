@@ -157,9 +157,9 @@ class _Course:
         return vars(self) | {"losses": losses, "epochs": epochs}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "_Course":
-        """What `state` gave, to go on with."""
-        values = zip(*(losses.unbind() for losses in state["losses"].values()), strict=True)
+    def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "_Course":
+        """What `state` gave, to go on with; the losses on the device where those of the next batches will be."""
+        values = zip(*(losses.to(device).unbind() for losses in state["losses"].values()), strict=True)
         losses = [dict(zip(state["losses"], batch, strict=True)) for batch in values]
         epochs = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in state["epochs"]]
         return cls(**{**state, "losses": losses, "epochs": epochs, "resumed": state["resumed"] + 1})
@@ -176,7 +176,8 @@ def _fit(ready: Ready, run: Run, save_every: float, progress: bool) -> _Course:
         training = Training(ready)
     else:
         try:
-            training, course = Training(ready, state["training"]), _Course.from_state(state["course"])
+            training = Training(ready, state["training"])
+            course = _Course.from_state(state["course"], fabric.device)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the "
