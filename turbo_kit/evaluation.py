@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from turbo_kit.runs import EPOCHS, Run, fold_part, write_atomically, write_json
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 INFERENCE_BATCH = 128
 
@@ -89,8 +91,8 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     return scores
 
 
-def on_device(model: TurboModel, device: str) -> TurboModel:
-    """The model where a config's `device` says: cpu, cuda, mps, or the best there is."""
+def on_device(model: Module, device: str) -> Module:
+    """The model or encoder where a config's `device` says: cpu, cuda, mps, or the best there is."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     return model.to(device)
@@ -114,7 +116,8 @@ def padded_batch(
     features: Mapping[str, Features], indices: "Sequence[int] | NDArray[np.int64]", device: torch.device
 ) -> dict[str, Hidden]:
     """Some of the clips by modality, padded to the longest of them, on the device."""
-    batch = {modality: feature.batch(indices) for modality, feature in features.items()}
+    pinned = device.type == "cuda"
+    batch = {modality: feature.batch(indices, pinned=pinned) for modality, feature in features.items()}
     return {m: Hidden(moved(hidden.sequence, device), moved(hidden.mask, device)) for m, hidden in batch.items()}
 
 

@@ -100,6 +100,7 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
     """What the frozen trunks give for every clip, once and for all runs: they then only read it."""
     from turbo_kit.encoders import build_encoder
     from turbo_kit.encoders.cache import trunk_features
+    from turbo_kit.evaluation import on_device
 
     wanted: dict[tuple[Any, ...], dict[Utterance, None]] = {}
     for config in configs:
@@ -108,11 +109,11 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
         clips = [u for part in lists for u in part.utterances]
         for modality, name in config.modalities.items():
             cut = (config.trainable_layers, config.view_depth, config.layer_mix)
-            key = (name, modality, *cut, config.max_seconds)
+            key = (name, modality, *cut, config.max_seconds, config.device)
             wanted.setdefault(key, {}).update(dict.fromkeys(clips))
-    for (name, modality, layers, depth, mix, seconds), utterances in wanted.items():
+    for (name, modality, layers, depth, mix, seconds, device), utterances in wanted.items():
         encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=depth, layer_mix=mix)
-        trunk_features(encoder, list(utterances), seconds, progress=sys.stderr.isatty())
+        trunk_features(on_device(encoder, device), list(utterances), seconds, progress=sys.stderr.isatty())
 
 
 def run_task(task: Task, threads: int, hours: float, retry: bool) -> Ended:
