@@ -41,16 +41,16 @@ class Features:
         """T of each utterance."""
         return [len(item) for item in self.items]
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Hidden:
-        """Some of the utterances, padded with zeros to the longest of them."""
+    def batch(self, indices: Sequence[int] | NDArray[np.int64], *, pinned: bool = False) -> Hidden:
+        """Some of the utterances, padded with zeros to the longest of them; in pinned memory if they go to a GPU."""
         chosen = [self.items[i] for i in indices]
         lengths = torch.tensor([len(item) for item in chosen])
         shape = (len(chosen), int(lengths.max()), *chosen[0].shape[1:])
-        sequence = np.zeros(shape, chosen[0].dtype)
-        for row, item in zip(sequence, chosen, strict=True):
+        dtype = torch.from_numpy(np.empty(0, chosen[0].dtype)).dtype
+        sequence = torch.zeros(shape, dtype=dtype, pin_memory=pinned)
+        for row, item in zip(sequence.numpy(), chosen, strict=True):
             row[: len(item)] = item
-        mask = torch.arange(shape[1]) < lengths[:, None]
-        return Hidden(torch.from_numpy(sequence), mask)
+        return Hidden(sequence, torch.arange(shape[1]) < lengths[:, None])
 
 
 def trunk_features(
