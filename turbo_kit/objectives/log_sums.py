@@ -87,6 +87,7 @@ class Sweep:
                     if (masked := left_out[block.kind]) is not None:
                         logits.masked_fill_(masked, -math.inf)
                     yield Tile(block, rows, columns, logits.exp_() if self.bounded else logits)
+                    del logits  # a tile is let go before the next one is computed; so do those who ask for them
 
     def _left_out(self, kind: Kind, rows: slice, columns: slice, device: torch.device) -> Tensor | None:
         mask, within = kind
@@ -138,6 +139,7 @@ class _LogSums(torch.autograd.Function):
                         total[part] = torch.logaddexp(total[part], tile.entries.logsumexp(dim=1 - over))
                 if kept is not None:
                     kept.append(tile)
+                del tile
         if sweep.bounded:
             for total in (total for both in sums.values() for total in both):
                 total.log_()
@@ -169,12 +171,14 @@ class _LogSums(torch.autograd.Function):
         )
         with torch.autocast(views[0].device.type, enabled=False):
             for tile in tiles:
-                block, rows, columns, _ = tile
+                block, rows, columns = tile.block, tile.rows, tile.columns
                 slopes = _slopes(tile, sides[block], sweep.bounded)
+                del tile
                 if (total := totals[block.row]) is not None:
                     total[rows].addmm_(slopes, views[block.column][columns])
                 if (total := totals[block.column]) is not None:
                     total[columns].addmm_(slopes.T, views[block.row][rows])
+                del slopes
         return None, *totals
 
 
@@ -193,6 +197,7 @@ def _slopes(tile: Tile, sides: Sequence[Side], bounded: bool) -> Tensor:
         return values[tile.columns] if down else values[tile.rows, None]
 
     if bounded:  # the slopes have been divided by the sums
-        return tile.entries * reduce(add, (along(side.slopes, side.down) for side in sides))
+        slopes = reduce(add, (along(side.slopes, side.down) for side in sides))
+        return slopes.mul_(tile.entries) if len(sides) > 1 else slopes * tile.entries
     parts = [(tile.entries - along(side.sums, side.down)).exp_().mul_(along(side.slopes, side.down)) for side in sides]
     return reduce(Tensor.add_, parts)
