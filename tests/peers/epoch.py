@@ -1,18 +1,18 @@
 """An epoch of Turbo at IEMOCAP's lengths, beside the usual research script: random batches, two forwards, six losses.
 
-    python tests/peers/epoch.py [--batch 4] [--batches 2] [--rounds 5] [--json FILE]
+    python tests/peers/epoch.py [--device cpu|cuda] [--batch 4] [--batches 2] [--rounds 5] [--json FILE]
 
 The corpus is synthetic: 4,300 clips of noise, about what a fold of IEMOCAP trains on, 0.6 to 34 s long and 4.5 s on
 average (log-normal), each with 2.5 random words a second. Audio encoder: the size of wav2vec2-base, text encoder: the
 size of MiniLM-L12 (12 layers of 384), both with random weights, all 12 layers of each trained, the rest frozen,
-dropout 0.1, fp32, AdamW, gradients clipped. 12 times 384 stands in for the six layers of the usual MiniLM, since
-`trainable_layers` counts for both encoders.
+dropout 0.1, AdamW, gradients clipped; fp32 on a CPU, bf16-mixed on a GPU, where larger batches fit. 12 times 384 stands
+in for the six layers of the usual MiniLM, since `trainable_layers` counts for both encoders.
 
 The peer is what one would write: shuffled batches, waveforms and words padded to the longest of the batch with a mask,
 transformers' Wav2Vec2Model and BertModel called twice, means over the real positions, two cross-entropies and six plain
 losses. With equal lengths and without dropout its loss and gradient are those of ours. Its front end is frozen as
-transformers does it, without a graph, and its clips lie decoded in memory: it never reads a file. Ours is the kit's own
-loop (`Training`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
+transformers does it, without a graph, and its batches lie ready in memory: it reads and pads nothing. Ours is the kit's
+own loop (`Training`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
 epoch" also computes and writes them (decoding from disk included), which is the price of each epoch where nothing can
 be kept. `view_depth=3` is another computation: nine of the layers run once, under one dropout mask.
 
@@ -56,6 +56,7 @@ FRAMES_A_SECOND = 50
 PAIRS = (("a1", "a2"), ("t1", "t2"), ("a1", "t1"), ("a1", "t2"), ("a2", "t1"), ("a2", "t2"))
 BERT = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
 SCRIPT, FRONT = "usual script", "front, computed and written"
+PRECISION: dict[str, Any] = {"cpu": "32-true", "cuda": "bf16-mixed"}
 Indices = NDArray[np.int64]
 Seconds = NDArray[np.float64]
 Task = Callable[[], object]
@@ -125,7 +126,9 @@ class Chosen:
             yield Batch([padded_batch(self.features, part.numpy(), device)], labels[part].to(device), part.to(device))
 
 
-def ours(folder: Path, train: Corpus, size: int, rounds: int, view_depth: int | None) -> tuple[Ready, list[Task]]:
+def ours(
+    folder: Path, train: Corpus, size: int, rounds: int, view_depth: int | None, device: str
+) -> tuple[Ready, list[Task]]:
     """What is trained, and a step for each batch; they have to be called in turn, at most `rounds` times each."""
     encoders = {modality: str(folder / modality) for modality in ("audio", "text")}
     config = RunConfig(
@@ -135,8 +138,8 @@ def ours(folder: Path, train: Corpus, size: int, rounds: int, view_depth: int | 
         batch_size=size,
         epochs=rounds,
         max_seconds=35.0,
-        device="cpu",
-        precision="32-true",
+        device=device,
+        precision=PRECISION[device],
     )
     ready = prepare(config, train, train)
     chosen: Any = Chosen(ready, train, clip_features(ready.model, train), size)
@@ -170,11 +173,12 @@ class UsualScript(nn.Module):
         for part in (self.audio.feature_projection, encoder.pos_conv_embed, encoder.layer_norm, self.text.embeddings):
             part.requires_grad_(False)
 
-    def collate(self, clips: list[NDArray[np.float32]], texts: list[str]) -> tuple[Any, Any]:
+    def collate(self, clips: list[NDArray[np.float32]], texts: list[str], device: str) -> tuple[Any, Any]:
         sound = self.extractor(
             clips, sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
         )
-        return sound, self.tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+        words = self.tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+        return sound.to(device), words.to(device)
 
     def forward(self, sound: Any, words: Any) -> tuple[Tensor, Tensor, Tensor]:
         heard = self.audio(**sound).last_hidden_state
@@ -190,22 +194,22 @@ def mean_of_real(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def plain_loss(x: Tensor, y: Tensor) -> Tensor:
-    logits, target = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / 0.05, torch.arange(len(x))
+    logits, target = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / 0.05, torch.arange(len(x), device=x.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def usual_steps(folder: Path, batches: list[list[Utterance]]) -> list[Task]:
-    """A step of the usual script for each batch; the clips are decoded beforehand."""
-    model = UsualScript(folder).train()
+def usual_steps(folder: Path, batches: list[list[Utterance]], device: str) -> list[Task]:
+    """A step of the usual script for each batch; the clips are decoded and padded beforehand."""
+    model = UsualScript(folder).to(device).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-5)
 
-    def step(clips: list[NDArray[np.float32]], texts: list[str], labels: Tensor) -> None:
-        sound, words = model.collate(clips, texts)
-        (a1, t1, first), (a2, t2, second) = model(sound, words), model(sound, words)
-        views = {"a1": a1, "a2": a2, "t1": t1, "t2": t2}
-        loss = (F.cross_entropy(first, labels) + F.cross_entropy(second, labels)) / 2
-        loss = loss + 0.1 * sum(plain_loss(views[one], views[other]) for one, other in PAIRS)
+    def step(sound: Any, words: Any, labels: Tensor) -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=PRECISION[device] == "bf16-mixed"):
+            (a1, t1, first), (a2, t2, second) = model(sound, words), model(sound, words)
+            views = {"a1": a1, "a2": a2, "t1": t1, "t2": t2}
+            loss = (F.cross_entropy(first, labels) + F.cross_entropy(second, labels)) / 2
+            loss = loss + 0.1 * sum(plain_loss(views[one], views[other]) for one, other in PAIRS)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -213,13 +217,27 @@ def usual_steps(folder: Path, batches: list[list[Utterance]]) -> list[Task]:
 
     def task(batch: list[Utterance]) -> Task:
         clips = [soundfile.read(clip.path, dtype="float32")[0] for clip in batch]
-        labels = torch.tensor([CLASSES.index(str(clip.label)) for clip in batch])
-        return lambda: step(clips, [clip.text for clip in batch], labels)
+        labels = torch.tensor([CLASSES.index(str(clip.label)) for clip in batch], device=device)
+        sound, words = model.collate(clips, [clip.text for clip in batch], device)
+        return lambda: step(sound, words, labels)
 
     return [task(batch) for batch in batches]
 
 
-def measure(folder: Path, seconds: Seconds, samples: dict[str, Sample], rounds: int) -> dict[str, list[float]]:
+def finished(task: Task, device: str) -> Task:
+    """The task, until the device has done it."""
+
+    def whole() -> None:
+        task()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return whole
+
+
+def measure(
+    folder: Path, seconds: Seconds, samples: dict[str, Sample], rounds: int, device: str
+) -> dict[str, list[float]]:
     """Seconds of a whole epoch of each way, in each round."""
     clips = {
         name: [[synthetic_clip(folder, int(number), seconds[number]) for number in batch] for batch in sample.batches]
@@ -228,13 +246,17 @@ def measure(folder: Path, seconds: Seconds, samples: dict[str, Sample], rounds: 
     corpora = [Corpus("noise", tuple(batch), CLASSES) for batch in clips["ours"]]
     train = Corpus("noise", tuple(clip for batch in clips["ours"] for clip in batch), CLASSES)
     size, epochs = len(corpora[0]), rounds + 1
-    ready, full = ours(folder, train, size, epochs, None)
-    _, top = ours(folder, train, size, epochs, 3)
+    ready, full = ours(folder, train, size, epochs, None, device)
+    _, top = ours(folder, train, size, epochs, 3, device)
     fronts: list[Task] = [lambda corpus=corpus: front(ready, corpus) for corpus in corpora]  # type: ignore[misc]
-    script = usual_steps(folder, clips["script"])
+    script = usual_steps(folder, clips["script"], device)
     ways = {SCRIPT: script, "turbo": full, "turbo, view_depth=3": top, FRONT: fronts}
     # Batch by batch, so that what is compared is also near in time.
-    tasks = {f"{way} {number}": tasks[number] for number in range(len(corpora)) for way, tasks in ways.items()}
+    tasks = {
+        f"{way} {number}": finished(tasks[number], device)
+        for number in range(len(corpora))
+        for way, tasks in ways.items()
+    }
     times = alternate(tasks, rounds)
 
     def epoch(way: str) -> list[float]:
@@ -250,6 +272,7 @@ def measure(folder: Path, seconds: Seconds, samples: dict[str, Sample], rounds: 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("--clips", type=int, default=4300, help="clips of the corpus that is batched")
+    parser.add_argument("--device", choices=tuple(PRECISION), default="cpu")
     parser.add_argument("--batch", type=int, default=4, help="clips in a batch")
     parser.add_argument("--batches", type=int, default=2, help="batches of each way that are timed")
     options = parser.parse_args()
@@ -265,14 +288,14 @@ def main() -> None:
         folder = Path(name)
         os.environ["TURBO_KIT_CACHE"] = str(folder / "cache")
         save_encoders(folder)
-        epochs = measure(folder, seconds, samples, options.rounds)
+        epochs = measure(folder, seconds, samples, options.rounds, options.device)
     ways = ("turbo", "turbo, view_depth=3")
     epochs |= {
         f"{way}, first epoch": [one + front for one, front in zip(epochs[way], epochs[FRONT], strict=True)]
         for way in ways
     }
     figures: dict[str, Any] = {
-        "machine": machine(),
+        "machine": machine() | {"device": options.device},
         "clips": options.clips,
         "batch": options.batch,
         "padding": {name: round(sample.padding, 3) for name, sample in samples.items()},
