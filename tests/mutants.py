@@ -379,7 +379,8 @@ def killed(mutant: Mutant, copy: Path) -> str:
     try:
         file.write_text(source.replace(mutant.old, mutant.new))
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests.split()]
-        environment = os.environ | {"PYTHONPATH": str(copy)}
+        paths = [str(copy), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     finally:
         file.write_text(source)
