@@ -1,10 +1,36 @@
-"""What a run came to, for tests that want two runs to be the same to the last bit."""
+"""What a run came to, and how to stop one, for tests that want two runs to be the same to the last bit."""
 
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pytest
 from safetensors.torch import load_file
 
+from turbo_kit import training
 from turbo_kit.runs import Run
+from turbo_kit.steps import Training
+
+
+class Stopped(Exception):
+    """What stops a training in tests."""
+
+
+@contextmanager
+def stopped_before(number: int) -> Iterator[None]:
+    """A training in here stops before its step of this number, counted from 0 where it starts."""
+    step, taken = Training._step, itertools.count()
+
+    def stopping(self, batch):
+        if next(taken) == number:
+            raise Stopped
+        return step(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training, "CHECKED_STEPS", 1)  # so that it can be saved after each step
+        patch.setattr(Training, "_step", stopping)
+        yield
 
 
 def outcome(run: Run) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """A training that is stopped and goes on is the training that was never stopped, to the last bit."""
 
-import itertools
 import random
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
-from outcomes import outcome
+from outcomes import Stopped, outcome, stopped_before
 
 from turbo_kit import InputError, evaluate, train, training
 from turbo_kit.resume import UNFINISHED, read_state, write_state
@@ -30,30 +29,17 @@ WAYS = {
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
-class Stopped(Exception):
-    """What stops a training in these tests."""
-
-
 @pytest.fixture(scope="module")
 def fold(tones_corpus):
     return tones_corpus.fold(0)
 
 
 @pytest.fixture
-def stopped(monkeypatch, fold):
+def stopped(fold):
     """Trains until it is stopped before its step of a number, counted from where it starts, saved after each step."""
-    monkeypatch.setattr(training, "CHECKED_STEPS", 1)
 
-    def train_until(steps, config, out):
-        step, taken = Training._step, itertools.count()
-
-        def stopping(self, batch):
-            if next(taken) == steps:
-                raise Stopped
-            return step(self, batch)
-
-        with monkeypatch.context() as patch, pytest.raises(Stopped):
-            patch.setattr(Training, "_step", stopping)
+    def train_until(number, config, out):
+        with stopped_before(number):
             train(config, fold.train, fold.dev, out, save_every=0)
         (folder,) = out.iterdir()
         assert [path.name for path in folder.iterdir()] == [UNFINISHED]

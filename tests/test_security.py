@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from explorer.small_maps import small_map
+from outcomes import stopped_before
 from report.fake_runs import write_run
 from safetensors.torch import load_file, save_file
 
-from turbo_kit import InputError, RunConfig, TurboModel, load_corpus, train, training
+from turbo_kit import InputError, RunConfig, TurboModel, load_corpus, train
 from turbo_kit.ablation.grid import configs_of, read_grid
 from turbo_kit.cli import main
 from turbo_kit.encoders import build_encoder
@@ -38,7 +39,6 @@ from turbo_kit.model_card import as_markdown, model_card
 from turbo_kit.report.write import write_report
 from turbo_kit.resume import UNFINISHED, read_state, write_state
 from turbo_kit.runs import EPOCHS, Run
-from turbo_kit.steps import Training
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = "</title></script><script>boom()</script><img src=x onerror='boom()'>]]>\"' onfocus=\"boom()\" $\\frac{$"
@@ -467,10 +467,6 @@ def test_a_state_is_never_unpickled(tmp_path, payload, caplog):
         assert "is broken" in caplog.text
 
 
-class Stopped(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def half_done(tones, tmp_path_factory):
     """A training that stopped within its second epoch: its config, fold, run folder and state."""
@@ -479,16 +475,7 @@ def half_done(tones, tmp_path_factory):
     config = RunConfig(corpus=f"manifest:{tones}", **small, **knobs)
     fold = load_corpus(config.corpus).fold(0)
     out = tmp_path_factory.mktemp("half")
-    step, taken = Training._step, iter(range(100))
-
-    def stopping(self, batch):
-        if next(taken) == 5:
-            raise Stopped
-        return step(self, batch)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training, "CHECKED_STEPS", 1)
-        patch.setattr(Training, "_step", stopping)
+    with stopped_before(5):
         train(config, fold.train, fold.dev, out, save_every=0)
     (folder,) = out.iterdir()
     return config, fold, Run(folder), read_state(folder / UNFINISHED)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.files import json_value
 from turbo_kit.corpora.folds import leak_keys
 
 if TYPE_CHECKING:
@@ -127,10 +128,9 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         with self._reading(name) as path:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json_value(path.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
                 raise ValueError(f"it holds a {type(values).__name__}")
-            json.dumps(values, ensure_ascii=False).encode()  # half a character can be neither drawn nor written
             return values
 
     def _table(self, name: str, *columns: str) -> "pd.DataFrame":

@@ -56,7 +56,7 @@ def _become_kernel(request: dict[str, Any]) -> NoReturn:
 def _serve() -> None:
     _import_what_runs_need()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a kernel that has ended leaves the table of processes by itself
-    # Python 3.12 warns of other threads. Here they are pools of OpenBLAS and Arrow without work, which look after forks.
+    # Python 3.12 warns of other threads: here idle pools of OpenBLAS and Arrow, both of which look after forks.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     for line in sys.stdin:
         request = json.loads(line)
