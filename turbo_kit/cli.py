@@ -134,7 +134,7 @@ def report(folder: Positional[Path] = Path("runs"), out: Path | None = None, bas
 
 
 def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Path("embeddings.parquet")) -> None:
-    """Embed and classify the clips of a corpus with a trained model, into one table.
+    """Embed and classify the clips of a corpus with a trained model, into one table; on a GPU where there is one.
 
     Args:
         model: A run folder, or the folder of a saved model.
@@ -142,6 +142,7 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
         out: The table: id, speaker, label, predicted label, probabilities, and each modality's embedding as a list.
     """
     from turbo_kit import TurboModel, load_corpus
+    from turbo_kit.evaluation import on_device
     from turbo_kit.runs import write_atomically
 
     if not model.is_dir():
@@ -149,7 +150,7 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
     folder = model / "checkpoint" if (model / "checkpoint").is_dir() else model
     if out.suffix != ".parquet":
         raise InputError(f"{out}: the table is written as .parquet; give such a name.")
-    loaded = TurboModel.from_pretrained(folder)
+    loaded = on_device(TurboModel.from_pretrained(folder), "auto")
     clips = load_corpus(corpus).utterances
     inputs: dict[str, Any] = {}
     if "audio" in loaded.modalities:
