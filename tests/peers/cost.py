@@ -94,7 +94,7 @@ def small_model(folder: Path) -> TurboModel:
 def replace_trunk(encoder: Encoder) -> None:
     generator = np.random.default_rng(1)
 
-    def trunk(items: Any) -> Hidden:
+    def trunk(items: Any, names: Any = None) -> Hidden:
         seconds = SECONDS_A_CLIP * generator.lognormal(-(0.65**2) / 2, 0.65, len(items)).clip(0.6 / 4.5, 34 / 4.5)
         lengths = torch.from_numpy(np.ceil(seconds * FRAMES_A_SECOND[encoder.modality]))
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -146,7 +146,7 @@ def read_all(features: dict[str, Features], batches: list[NDArray[np.int64]]) ->
 
 def in_own_process(size: int) -> dict[str, dict[str, float]]:
     command = [sys.executable, __file__, "--costs-of", str(size)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     found: dict[str, dict[str, float]] = json.loads(output)
     return found
 

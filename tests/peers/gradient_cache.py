@@ -81,7 +81,7 @@ def gradient_difference(batch: int, chunk: int, dtype: torch.dtype) -> float:
 def peak(way: str, batch: int, chunk: int) -> float:
     """MB above what a process holds before the step."""
     command = [sys.executable, __file__, "--peak-of", way, "--batch", str(batch), "--chunk", str(chunk)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def print_peak(way: str, batch: int, chunk: int) -> None:

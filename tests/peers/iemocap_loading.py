@@ -32,7 +32,7 @@ TELL = "print(found, time.perf_counter() - started)"
 
 def timed(program: str, folder: Path) -> float:
     command = [sys.executable, "-c", f"import sys, time\n{program}{TELL}", str(folder)]
-    found, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    found, seconds = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     if int(found) != 7380:
         raise SystemExit(f"{found} turns of six classes were found, and 7380 are there.")
     return float(seconds)

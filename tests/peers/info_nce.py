@@ -116,7 +116,7 @@ def expect_same(found: float, expected: float) -> None:
 def peak(name: str, size: int) -> float:
     """MB above what the process held before the loss."""
     command = [sys.executable, __file__, "--peak-of", name, "--sizes", str(size)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def print_peak(name: str, size: int) -> None:
