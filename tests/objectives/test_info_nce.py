@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from lightly.loss import NTXentLoss as LightlyLoss
 from objectives_by_loops import info_nce_loops
 from open_clip.loss import ClipLoss
 from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
@@ -62,6 +63,15 @@ def test_both_negatives_are_the_nt_xent_of_pytorch_metric_learning():
     x, y = two_views(batch=7)
     ours = info_nce(x, y, temperature=0.2, negatives="both")
     theirs = SelfSupervisedLoss(NTXentLoss(temperature=0.2))(x, y)
+
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(ours, (x, y)), torch.autograd.grad(theirs, (x, y)))
+
+
+def test_both_negatives_are_the_nt_xent_of_lightly():
+    x, y = two_views(batch=7)
+    ours = info_nce(x, y, temperature=0.2, negatives="both")
+    theirs = LightlyLoss(temperature=0.2)(x, y)
 
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(torch.autograd.grad(ours, (x, y)), torch.autograd.grad(theirs, (x, y)))

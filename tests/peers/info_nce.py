@@ -3,9 +3,8 @@
     python tests/peers/info_nce.py [--sizes 256 1024 4096 8192] [--rounds 5] [--memory 8192 32768] [--json FILE]
 
 Peers: six plain losses (logits of all clips, cross-entropy of rows and columns); and six times the NTXentLoss of
-pytorch-metric-learning and of lightly (`pip install lightly`), against ours with their negatives ("both").
-All on the same views of
-256 features, in alternating rounds of one process. Peak memory is that of a process of its own, above what it holds
+pytorch-metric-learning and of lightly, against ours with their negatives ("both"). All on the same views of 256
+features, in alternating rounds of one process. Peak memory is that of a process of its own, above what it holds
 before the loss. A peer that takes over ten seconds is run once and at no larger size; one that does not fit into memory
 is left out.
 """
@@ -135,12 +134,7 @@ def main() -> None:
     if options.peak_of:
         print_peak(options.peak_of, *options.sizes)
         return
-    peers = {}
-    for name, load in PEERS.items():
-        try:
-            peers[name] = load()
-        except ImportError:
-            print(f"{name} is not installed and left out")
+    peers = {name: load() for name, load in PEERS.items()}
     figures: dict[str, Any] = {"machine": machine(), "seconds": {}, "peak_MB": {}}
     for size in options.memory:
         names = ("ours", "plain") if size <= 8192 else ("ours",)  # six plain ones of 32,768 clips would take 60 GB
