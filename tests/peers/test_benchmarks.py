@@ -15,7 +15,7 @@ SMALL = {
     "epoch": "--clips 40 --batch 2 --batches 1 --rounds 1",
     "gradient_cache": "--batch 8 --chunk 4 --rounds 1",
     "processes": "--batch 8 --layers 1 --steps 1 --rounds 1",
-    "cost": "--sizes 100 200",
+    "cost": "--sizes 500 600",
     "ablation": "--runs 1",
     "iemocap_loading": "",
     "repaint_pairs": "--moves 2 --trainings 1",
