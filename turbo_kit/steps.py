@@ -150,6 +150,9 @@ class Training:
         ):
             raise ValueError(f"there is no batch {self.number} of epoch {self.epoch}")
         self.ready.model.load_trained_state(state["model"])
+        for name, value in self.ready.objective.state_dict().items():
+            if state["objective"][name].shape != value.shape:  # torch 2.8 takes the first of several numbers for one
+                raise ValueError(f"the objective's {name} is of another shape")
         self.ready.objective.load_state_dict(state["objective"])
         moments = {int(number): values for number, values in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
