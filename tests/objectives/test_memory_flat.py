@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from open_clip.loss import ClipLoss
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,6 +30,7 @@ def four_views(batch=7, dim=5, dtype=torch.float64, seed=0):
 @pytest.fixture(params=[True, False], ids=["kept", "computed-again"])
 def in_tiles(monkeypatch, request):
     """Calls a function with tiles of three clips, however small the batch, that are kept for the backward or not."""
+    monkeypatch.setattr("turbo_kit.objectives.log_sums.STRIP", 2)
     if not request.param:
         monkeypatch.setattr("turbo_kit.objectives.log_sums.KEPT", 0)
 
@@ -169,6 +171,31 @@ def test_memory_does_not_grow_with_the_square_of_the_batch(negatives):
         weighted(pair_losses(views, TURBO, negatives=negatives, groups=groups, present=present)).backward()
     assert batch < held.largest <= TILE["cpu"] ** 2
     assert held.most < batch**2  # all tiles and gradients together: less than the logits of one of the six pairs
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
+def test_the_tiles_of_a_gpu_too_are_little_beside_six_plain_losses(learned, monkeypatch):
+    """By tensors that only know their shapes: no GPU is needed, and no time."""
+    monkeypatch.setitem(TILE, "cpu", TILE["cuda"])
+
+    def peak(loss):
+        with FakeTensorMode(), Held() as held:
+            drawn = {name: torch.empty(8192, 256, requires_grad=True) for name in ("a1", "a2", "t1", "t2")}
+            temperature = torch.full((), 0.05, requires_grad=True) if learned else 0.05
+            before = held.now
+            loss(drawn, temperature).backward()
+        return held.most - before
+
+    def plain(views, _):
+        unit = {name: F.normalize(view, dim=1) for name, view in views.items()}
+        target, total = torch.arange(8192), torch.zeros(())
+        for pair in TURBO:
+            logits = unit[str(pair.first)] @ unit[str(pair.second)].T / 0.05
+            total = total + (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return total
+
+    ours = peak(lambda views, temperature: weighted(pair_losses(views, TURBO, temperature=temperature)))
+    assert ours <= 0.06 * peak(plain)
 
 
 @pytest.mark.parametrize("temperature", [1.01 / BOUNDED_LOGITS, 0.99 / BOUNDED_LOGITS, 0.001], ids=str)

@@ -25,6 +25,10 @@ float32 holds 1e-38 to 3e38."""
 KEPT = 2**24
 """Entries of all tiles together (64 MB in float32) that a forward may keep for its backward."""
 
+STRIP = 512
+"""Rows of a tile whose slopes are computed at a time. A CPU's tile is one strip; to compute those of a GPU's at once
+would take the memory of another tile, or two."""
+
 Kind = tuple[int | None, bool]
 
 
@@ -172,7 +176,7 @@ class _LogSums(torch.autograd.Function):
         with torch.autocast(views[0].device.type, enabled=False):
             for tile in tiles:
                 block, rows, columns = tile.block, tile.rows, tile.columns
-                slopes = _slopes(tile, sides[block], sweep.bounded)
+                slopes = _slopes(tile, sides[block], sweep.bounded, in_place=kept is None)
                 del tile
                 if (total := totals[block.row]) is not None:
                     total[rows].addmm_(slopes, views[block.column][columns])
@@ -190,14 +194,27 @@ class Side(NamedTuple):
     slopes: Tensor
 
 
-def _slopes(tile: Tile, sides: Sequence[Side], bounded: bool) -> Tensor:
-    """The gradient at the logits of a tile, whose entries may be needed again."""
+def _slopes(tile: Tile, sides: Sequence[Side], bounded: bool, in_place: bool) -> Tensor:
+    """The gradient at the logits of a tile, in place of its entries if they are not needed again."""
+    if not in_place:
+        return _slopes_of_rows(tile, sides, bounded)
+    for above in range(0, len(tile.entries), STRIP):
+        entries = tile.entries[above : above + STRIP]
+        start = tile.rows.start + above
+        strip = tile._replace(rows=slice(start, start + len(entries)), entries=entries)
+        _slopes_of_rows(strip, sides, bounded, in_place)
+    return tile.entries
 
+
+def _slopes_of_rows(tile: Tile, sides: Sequence[Side], bounded: bool, in_place: bool = False) -> Tensor:
     def along(values: Tensor, down: bool) -> Tensor:
         return values[tile.columns] if down else values[tile.rows, None]
 
     if bounded:  # the slopes have been divided by the sums
         slopes = reduce(add, (along(side.slopes, side.down) for side in sides))
+        if in_place:
+            return tile.entries.mul_(slopes)
         return slopes.mul_(tile.entries) if len(sides) > 1 else slopes * tile.entries
     parts = [(tile.entries - along(side.sums, side.down)).exp_().mul_(along(side.slopes, side.down)) for side in sides]
-    return reduce(Tensor.add_, parts)
+    slopes = reduce(Tensor.add_, parts)
+    return tile.entries.copy_(slopes) if in_place else slopes
