@@ -26,8 +26,8 @@ KEPT = 2**24
 """Entries of all tiles together (64 MB in float32) that a forward may keep for its backward."""
 
 STRIP = 512
-"""Rows of a tile whose slopes are computed at a time. A CPU's tile is one strip; to compute those of a GPU's at once
-would take the memory of another tile, or two."""
+"""Rows of a tile whose slopes are computed at a time. To compute those of a whole tile at once would take the
+memory of another tile, or two: nothing on a CPU, and with the tiles of a GPU as much as all else."""
 
 Kind = tuple[int | None, bool]
 

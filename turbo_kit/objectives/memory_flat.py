@@ -20,8 +20,8 @@ from turbo_kit.objectives.similarity import check_batch, check_temperature, mask
 FLAT_FROM = 256
 """Clips in a batch from which on tiles are used; below, the plain path takes a few milliseconds and may be read."""
 
-TILE = {"cpu": 512, "cuda": 4096}
-"""Rows and columns of a tile: 1 MB in float32, the cache of a core; and 64 MB, since a smaller one occupies a GPU for
+TILE = {"cpu": 768, "cuda": 4096}
+"""Rows and columns of a tile: 2 MB in float32, which caches hold; and 64 MB, since a smaller one occupies a GPU for
 less time than the host takes to ask for it."""
 
 
