@@ -27,7 +27,7 @@ test-all: test
 
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(PYTHON) tests/lowest.py > $(VENV)-lowest/lowest.txt
+	$(PYTHON) tests/tools/lowest.py > $(VENV)-lowest/lowest.txt
 	$(VENV)-lowest/bin/pip install --quiet $(PIP_ARGS) --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
 	$(VENV)-lowest/bin/pytest -m "not slow"
 
@@ -35,7 +35,7 @@ lab: install
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
 
 notebooks: $(VENV)/.installed-test
-	$(BIN)/python tests/notebooks/refresh.py
+	$(BIN)/python tests/tools/refresh_notebooks.py
 
 BENCHMARKS = info_nce two_passes epoch gradient_cache processes cost ablation iemocap_loading repaint_pairs repaint_dropout \
 	embedding_frames

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from turbo_kit.ablation import execute as execute_module
-from turbo_kit.ablation.execute import Executed
+from turbo_kit.ablation.execute import AblationResult
 from turbo_kit.ablation.grid import configs_of, load_grid, preset_names
 from turbo_kit.cli import main
 from turbo_kit.objectives import PRESETS
@@ -128,7 +128,7 @@ def test_the_demo_is_four_objectives_and_a_report(monkeypatch, tmp_path):
 
     def execute(configs, out, report):
         given.update(configs=configs, out=out)
-        return Executed([None] * len(configs), {})
+        return AblationResult([None] * len(configs), {})
 
     monkeypatch.setattr(execute_module, "execute", execute)
     monkeypatch.setattr("turbo_kit.cli._report", lambda folder, out, baseline: given.update(report=folder))
@@ -139,7 +139,7 @@ def test_the_demo_is_four_objectives_and_a_report(monkeypatch, tmp_path):
 
 
 def test_failed_runs_are_listed_and_exit_with_1(monkeypatch, tmp_path, capsys):
-    failed = Executed([], {"turbo-fold0-seed0-12": "ZeroDivisionError: division by zero"})
+    failed = AblationResult([], {"turbo-fold0-seed0-12": "ZeroDivisionError: division by zero"})
     monkeypatch.setattr(execute_module, "execute", lambda configs, out, report, **options: failed)
     assert call("ablate", "objective=turbo", "--out", str(tmp_path)) == 1
     printed = capsys.readouterr()

@@ -7,15 +7,8 @@ from safetensors.numpy import load_file, save_file
 
 import turbo_kit.encoders.build
 from turbo_kit import InputError, Run, TurboModel
-from turbo_kit.runs import (
-    _trunk_fingerprint,
-    _trunks,
-    finished_runs,
-    planned_run,
-    runs_in,
-    write_atomically,
-    write_json,
-)
+from turbo_kit.identity import planned_run
+from turbo_kit.runs import _trunk_fingerprint, _trunks, finished_runs, runs_in, write_atomically, write_json
 
 
 def test_whatever_would_change_the_result_changes_the_folder(quick, tones_corpus, tmp_path):

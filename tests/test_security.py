@@ -30,15 +30,15 @@ from turbo_kit.ablation.grid import configs_of, read_grid
 from turbo_kit.cli import main
 from turbo_kit.encoders import build_encoder
 from turbo_kit.encoders.build import FAMILIES, WEIGHTS
-from turbo_kit.encoders.cache import FeatureStore
-from turbo_kit.explorer.embedding import export_explorer
+from turbo_kit.encoders.feature_cache import FeatureStore
+from turbo_kit.explorer.embedding_explorer import export_explorer
 from turbo_kit.explorer.listening import ListeningGame, listening_game
 from turbo_kit.explorer.sound import playable
 from turbo_kit.figures import confusion, inline_svg, learning_curves, map_panels, score_intervals, speaker_differences
-from turbo_kit.model_card import as_markdown, model_card
+from turbo_kit.model.card import as_markdown, model_card
 from turbo_kit.report.write import write_report
-from turbo_kit.resume import UNFINISHED, read_state, write_state
 from turbo_kit.runs import EPOCHS, Run
+from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = "</title></script><script>boom()</script><img src=x onerror='boom()'>]]>\"' onfocus=\"boom()\" $\\frac{$"

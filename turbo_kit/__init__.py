@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from turbo_kit.config import InputError, RunConfig
     from turbo_kit.corpora import Corpus, Fold, Utterance, load_corpus, load_fold
-    from turbo_kit.evaluation import evaluate
     from turbo_kit.model import TurboModel
     from turbo_kit.objectives import Objective
     from turbo_kit.runs import Run
-    from turbo_kit.training import train
+    from turbo_kit.training import evaluate, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,11 +29,10 @@ __all__ = [
 _HOMES = {
     "config": ("InputError", "RunConfig"),
     "corpora": ("Corpus", "Fold", "Utterance", "load_corpus", "load_fold"),
-    "evaluation": ("evaluate",),
     "model": ("TurboModel",),
     "objectives": ("Objective",),
     "runs": ("Run",),
-    "training": ("train",),
+    "training": ("evaluate", "train"),
 }
 
 

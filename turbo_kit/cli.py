@@ -142,7 +142,7 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
         out: The table: id, speaker, label, predicted label, probabilities, and each modality's embedding as a list.
     """
     from turbo_kit import TurboModel, load_corpus
-    from turbo_kit.evaluation import on_device
+    from turbo_kit.model.inference import on_device
     from turbo_kit.runs import write_atomically
 
     if not model.is_dir():
@@ -192,7 +192,7 @@ def corpus(
         for kind, reader in FROM_FILES.items():
             _say(f"{kind}:PATH: {(reader.__doc__ or '').splitlines()[0]}")
         return
-    from turbo_kit.corpus_check import check_corpus, describe
+    from turbo_kit.corpora.check import check_corpus, describe
 
     check = check_corpus(read_corpus(name), protocol, progress=True)
     for part in describe(check):
@@ -248,7 +248,7 @@ def _ablate(configs: Sequence[RunConfig], out: Path, baseline: str = "ce-2pass",
 def _report(folder: Path, out: Path | None, baseline: str) -> None:
     import pandas as pd
 
-    from turbo_kit.report.wording import format_table
+    from turbo_kit.report.sentences import format_table
     from turbo_kit.report.write import write_report
 
     page = write_report(folder, out, baseline=baseline)

@@ -6,21 +6,20 @@ Each file appears by an atomic rename. `result.json` comes last of a training, `
 that is read back can execute code.
 """
 
-import hashlib
 import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.files import json_value
-from turbo_kit.corpora.folds import leak_keys
+from turbo_kit.corpora.leaks import leak_keys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +161,7 @@ class Run:
 
 def fold_part(corpus: Corpus) -> dict[str, list[str]]:
     """One list of a fold: the ids of its utterances in order; speakers, templates, words and digests of the audio."""
-    keys = leak_keys(corpus)
+    keys = leak_keys(corpus.utterances)
     found = {kind: sorted({value for value in values if value}) for kind, values in keys.items()}
     return found | {"id": keys["id"], "audio": [digest[:16] for digest in found["audio"]]}
 
@@ -180,45 +179,6 @@ def runs_in(folder: Path) -> Iterator[Run]:
 def finished_runs(folder: Path) -> list[Run]:
     """The runs inside `folder` that were trained and evaluated."""
     return [run for run in runs_in(folder) if run.done]
-
-
-def planned_run(config: RunConfig, train: Corpus, dev: Corpus, out: str | Path) -> Run:
-    """Where the run of this config on these clips is, or will be.
-
-    The folder's name ends in a hash of the config, the corpus content, the encoders' weights and the source of
-    the rooms from training down: whatever would change the result changes the folder.
-    """
-    parts = [config.to_dict(), train.fingerprint, dev.fingerprint, _trunks(config), source_fingerprint()]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return Run(Path(out) / f"{config.objective}-fold{config.fold}-seed{config.seed}-{digest[:10]}")
-
-
-def _trunks(config: RunConfig) -> dict[str, str]:
-    cut = (config.trainable_layers, config.view_depth, config.layer_mix)
-    return {modality: _trunk_fingerprint(name, modality, *cut) for modality, name in config.modalities.items()}
-
-
-@cache
-def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | None, layer_mix: bool) -> str:
-    from turbo_kit.encoders import build_encoder
-
-    encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=view_depth, layer_mix=layer_mix)
-    return encoder.fingerprint
-
-
-@cache
-def source_fingerprint() -> str:
-    """SHA-256 over the source of every room that decides a run's result."""
-    package = Path(__file__).parent
-    rooms = "config batches fusion model runs evaluation gradient_cache optimisation resume steps training"
-    files = [package / f"{room}.py" for room in rooms.split()]
-    for room in ("corpora", "encoders", "objectives", "metrics"):
-        files += sorted((package / room).glob("*.py"))
-    files.remove(package / "metrics" / "statistics.py")  # compares runs that are finished
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -8,7 +8,7 @@ from turbo_kit.ablation.grid import (
     preset_names,
     read_grid,
     search_configs,
-    settled,
+    with_chosen_values,
 )
 
 
@@ -50,7 +50,7 @@ def test_a_search_goes_through_the_values_and_takes_the_best_the_first_of_equal_
     tried = search_configs(config)
     assert [(c.contrastive_weight, c.temperature) for c in tried] == [(0.1, 0.05), (0.1, 0.1), (0.5, 0.05), (0.5, 0.1)]
     assert all(c.seed == 100 and c.searched == {} and c.objective == "turbo" for c in tried)
-    best = settled(config, [0.6, 0.7, 0.7, 0.5])
+    best = with_chosen_values(config, [0.6, 0.7, 0.7, 0.5])
     assert (best.contrastive_weight, best.temperature, best.seed, best.searched) == (0.1, 0.1, 3, searched)
 
 

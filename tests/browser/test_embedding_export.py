@@ -5,7 +5,7 @@ import pytest
 from explorer.small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
 from playwright.sync_api import expect
 
-from turbo_kit.explorer.embedding import embedding_data, export_explorer
+from turbo_kit.explorer.embedding_explorer import embedding_data, export_explorer
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,19 @@ import pytest
 
 from turbo_kit import Corpus, InputError, RunConfig, Utterance, load_corpus, load_fold
 from turbo_kit.ablation.plan import fold_of
-from turbo_kit.batches import decode
 from turbo_kit.corpora.conditions import (
     SUBSTITUTES,
     Condition,
     conditions_of,
-    in_use,
     transcript_errors,
+    under_conditions,
     with_noise,
     with_transcripts,
     with_word_errors,
     word_error_rate,
 )
-from turbo_kit.encoders.cache import _keys
+from turbo_kit.corpora.decoding import decode
+from turbo_kit.encoders.feature_cache import _keys
 
 VOCABULARY = [f"word{i}" for i in range(200)]
 
@@ -204,7 +204,7 @@ def test_word_errors_hide_no_sentence_that_stands_in_two_lists(manifest_of):
 
 def test_words_that_come_to_be_alike_are_no_leak(tones):
     corpus = load_corpus(f"manifest:{tones}")
-    assert len(in_use(corpus, RunConfig(word_errors=1.0)).fold(0).test) == len(corpus.fold(0).test)
+    assert len(under_conditions(corpus, RunConfig(word_errors=1.0)).fold(0).test) == len(corpus.fold(0).test)
 
 
 def test_conditions_are_those_of_the_modalities_that_a_run_has(talk):

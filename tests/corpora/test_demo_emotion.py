@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from turbo_kit import load_corpus
-from turbo_kit.batches import decode
+from turbo_kit.corpora.decoding import decode
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from turbo_kit import Corpus, Fold, InputError, RunConfig, Utterance, load_corpus, load_fold
-from turbo_kit.runs import planned_run
+from turbo_kit.identity import planned_run
 
 
 def test_every_group_is_tested_once_and_the_next_one_chooses(tones_corpus: Corpus) -> None:

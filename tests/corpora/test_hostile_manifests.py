@@ -27,8 +27,8 @@ from turbo_kit import InputError, load_corpus
 from turbo_kit.corpora import FROM_FILES, Corpus
 from turbo_kit.corpora.conditions import with_transcripts
 from turbo_kit.corpora.fingerprints import audio_fingerprints
-from turbo_kit.evaluation import _predicted
 from turbo_kit.runs import fold_part, write_json
+from turbo_kit.training.evaluation import _predicted
 
 COLUMNS = ("id", "path", "text", "label", "speaker")
 CLIPS = ("a.wav", "b.wav", "c.wav", "d.wav")

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from turbo_kit import Corpus, InputError, load_corpus
-from turbo_kit.batches import decode
 from turbo_kit.corpora import read_corpus
+from turbo_kit.corpora.decoding import decode
 
 CLASSES = ["neutral", "angry"]
 FEATURES = {

@@ -5,8 +5,8 @@ from layouts import assert_told, edit, write_iemocap, write_iemocap_dialogue, wr
 from torchaudio.datasets import IEMOCAP
 
 from turbo_kit import InputError, load_corpus
-from turbo_kit.batches import check_audio
 from turbo_kit.cli import main
+from turbo_kit.corpora.decoding import check_audio
 
 LABELS = ["neu", "hap", "exc", "sad", "ang", "fru", "xxx", "sur"]
 SCRIPTED = [("ang", "Cliché, no?"), ("neu", "It’s over…")]

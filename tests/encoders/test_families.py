@@ -8,7 +8,7 @@ import tiny_models
 import torch
 from tiny_models import ALL, AUDIO, LAYERS, build, items, reference
 
-from turbo_kit.encoders import Encoded, Hidden
+from turbo_kit.encoders import EncoderOutput, TrunkOutput
 
 DEPTHS = (0, 1, LAYERS, -1)  # trainable_layers
 
@@ -72,7 +72,7 @@ def test_what_stands_in_padded_positions_is_never_seen(folders, name, trainable_
     hidden = encoder.trunk(items(name))
     filled = hidden.sequence.clone()
     filled[~hidden.mask] = 7
-    clean, dirty = encoder(hidden), encoder(Hidden(filled, hidden.mask))
+    clean, dirty = encoder(hidden), encoder(TrunkOutput(filled, hidden.mask))
     torch.testing.assert_close(dirty.pooled, clean.pooled, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(dirty.sequence, clean.sequence, atol=2e-5, rtol=1e-4)
 
@@ -83,7 +83,7 @@ def test_shapes_mask_and_pooling(folders, name, trainable_layers):
     encoder = build(folders, name, trainable_layers, dropout=0.2)
     everything = items(name)
     out = encoder(encoder.trunk(everything), passes=3)
-    assert isinstance(out, Encoded)
+    assert isinstance(out, EncoderOutput)
     length = max(len(encoder.trunk([item]).mask[0]) for item in everything)
     assert out.sequence.shape == (3, 3, length, encoder.width)
     assert out.mask.shape == (3, length) and out.mask.dtype == torch.bool

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from turbo_kit.config import InputError
-from turbo_kit.encoders.base import pool_frames
+from turbo_kit.encoders.encoder import pool_frames
 from turbo_kit.encoders.light_head import LightHead, sinusoids
 
 

@@ -11,7 +11,7 @@ from report.fake_runs import write_run
 
 from turbo_kit.ablation.execute import notebook_path
 from turbo_kit.ablation.grid import configs_of, load_grid
-from turbo_kit.ablation.kernel import kernel_manager
+from turbo_kit.ablation.kernels import kernel_manager
 from turbo_kit.report.summary import summary_table
 from turbo_kit.runs import finished_runs
 
@@ -55,7 +55,7 @@ def test_it_compares_every_row_of_the_table_with_the_baseline_that_the_table_has
     runs = [write_run(tmp_path, skill=1 + i / 10, **config.to_dict()) for i, config in enumerate(configs)]
     table = summary_table(runs)
     variables = {"done": SimpleNamespace(runs=runs), "baseline": "ce-2pass", "table": table}
-    (cell,) = [c for c in nbformat.read(notebook_path(NAME), as_version=4).cells if "like_baselines" in c.source]
+    (cell,) = [c for c in nbformat.read(notebook_path(NAME), as_version=4).cells if "matching_baselines" in c.source]
     exec(cell.source, variables)  # our own notebook
     expected = table[table["difference"].notna()].set_index("objective")["difference"]
     assert len(expected) == {"pairs": 28, "modality": 4}[grid]

@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 import nbformat
 import papermill
 import pytest
-from notebooks.kit_notebooks import FOLDER, SANITISE, STRIPPED, THREADS, code_cells, every_notebook, tags
+from kit_notebooks import FOLDER, SANITISE, STRIPPED, THREADS, code_cells, every_notebook, tags
 from papermill.exceptions import PapermillExecutionError
 
-from turbo_kit.ablation.kernel import kernel_manager
+from turbo_kit.ablation.kernels import kernel_manager
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -6,7 +6,7 @@ import re
 
 import nbformat
 import pytest
-from notebooks.kit_notebooks import FOLDER, NAMES, ROOT, STRIPPED, code_cells, every_notebook, read, tags
+from kit_notebooks import FOLDER, NAMES, ROOT, STRIPPED, code_cells, every_notebook, read, tags
 
 LARGEST = 300_000
 """Bytes of a notebook."""

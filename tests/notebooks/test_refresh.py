@@ -4,9 +4,8 @@ import base64
 
 import nbformat
 import pytest
+import refresh_notebooks as refresh
 from nbformat.v4 import new_code_cell, new_notebook
-
-from notebooks import refresh
 
 FIGURE = "from matplotlib.figure import Figure\nfigure = Figure(figsize=(1, 1))\n"
 SHOWN = "from IPython.display import Image\nimport io\nbuffer = io.BytesIO()\nfigure.savefig(buffer)\n"

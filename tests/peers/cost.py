@@ -43,13 +43,15 @@ from timing import alternate, arguments, keep, machine, peak_memory, spread
 from transformers.utils.logging import disable_progress_bar
 from two_passes import ours
 
-from turbo_kit.batches import SAMPLE_RATE, bucketed_batches
 from turbo_kit.corpora import Corpus, load_corpus
-from turbo_kit.encoders import Encoder, Hidden, build_encoder
-from turbo_kit.encoders.cache import Features
-from turbo_kit.evaluation import clip_features, clip_lengths, inspect, model_outputs, padded_batch
+from turbo_kit.corpora.batching import bucketed_batches
+from turbo_kit.corpora.decoding import SAMPLE_RATE
+from turbo_kit.encoders import Encoder, TrunkOutput, build_encoder
+from turbo_kit.encoders.feature_cache import Features
 from turbo_kit.model import TurboModel
+from turbo_kit.model.inference import clip_features, clip_lengths, model_outputs, padded_batch
 from turbo_kit.runs import fold_part
+from turbo_kit.training.evaluation import predict_and_score
 
 WIDTH = 32
 FRAMES_A_SECOND = {"audio": 6.0, "text": 2.5}
@@ -94,11 +96,11 @@ def small_model(folder: Path) -> TurboModel:
 def replace_trunk(encoder: Encoder) -> None:
     generator = np.random.default_rng(1)
 
-    def trunk(items: Any, names: Any = None) -> Hidden:
+    def trunk(items: Any, names: Any = None) -> TrunkOutput:
         seconds = SECONDS_A_CLIP * generator.lognormal(-(0.65**2) / 2, 0.65, len(items)).clip(0.6 / 4.5, 34 / 4.5)
         lengths = torch.from_numpy(np.ceil(seconds * FRAMES_A_SECOND[encoder.modality]))
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        return Hidden(torch.randn(*mask.shape, WIDTH), mask)
+        return TrunkOutput(torch.randn(*mask.shape, WIDTH), mask)
 
     encoder.trunk = trunk  # type: ignore[method-assign]
 
@@ -135,7 +137,7 @@ def costs(size: int) -> dict[str, dict[str, float]]:
         step("an epoch's batches read", lambda: read_all(features, batches))
         dev = clip_features(model, fold.dev)
         step("development outputs, each epoch", lambda: model_outputs(model.eval(), dev))
-        step("development scores, once a run", lambda: inspect(model, dev, fold.dev, 0))
+        step("development scores, once a run", lambda: predict_and_score(model, dev, fold.dev, 0))
     return found
 
 

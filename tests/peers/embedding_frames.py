@@ -21,7 +21,7 @@ import pandas as pd
 from playwright.async_api import Page, async_playwright
 from timing import arguments, keep
 
-from turbo_kit.explorer.embedding import EmbeddingData, export_explorer
+from turbo_kit.explorer.embedding_explorer import EmbeddingData, export_explorer
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 SECONDS = 6

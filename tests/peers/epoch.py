@@ -12,7 +12,7 @@ The peer is what one would write: shuffled batches, waveforms and words padded t
 transformers' Wav2Vec2Model and BertModel called twice, means over the real positions, two cross-entropies and six plain
 losses. With equal lengths and without dropout its loss and gradient are those of ours. Its front end is frozen as
 transformers does it, without a graph, and its batches lie ready in memory: it reads and pads nothing. Ours is the kit's
-own loop (`Training`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
+own loop (`Trainer`) on batches of `bucketed_batches`, from features in its cache. "later epochs" read them; "first
 epoch" also computes and writes them (decoding from disk included), which is the price of each epoch where nothing can
 be kept. `view_depth=3` is another computation: nine of the layers run once, under one dropout mask.
 
@@ -42,12 +42,14 @@ from transformers import AutoTokenizer, BertModel, Wav2Vec2FeatureExtractor, Wav
 from transformers.utils.logging import disable_progress_bar
 
 from turbo_kit import RunConfig
-from turbo_kit.batches import SAMPLE_RATE, bucketed_batches
 from turbo_kit.corpora import Corpus, Utterance
-from turbo_kit.encoders.cache import Features
-from turbo_kit.evaluation import clip_features, padded_batch
-from turbo_kit.gradient_cache import Batch
-from turbo_kit.steps import Ready, Training, prepare
+from turbo_kit.corpora.batching import bucketed_batches
+from turbo_kit.corpora.decoding import SAMPLE_RATE
+from turbo_kit.encoders.feature_cache import Features
+from turbo_kit.model.inference import clip_features, padded_batch
+from turbo_kit.training.gradient_cache import Batch
+from turbo_kit.training.setup import TrainingSetup, prepare
+from turbo_kit.training.trainer import Trainer
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 WORDS = 1000
@@ -112,7 +114,7 @@ def synthetic_clip(folder: Path, number: int, seconds: float) -> Utterance:
 class Chosen:
     """The batches of every epoch, as training reads them: consecutive clips of a corpus, `size` each."""
 
-    ready: Ready
+    ready: TrainingSetup
     train: Corpus
     features: dict[str, Features]
     size: int
@@ -121,14 +123,14 @@ class Chosen:
         return len(self.train) // self.size
 
     def of_epoch(self, epoch: int, after: int = 0) -> Iterator[Batch]:
-        device, labels = self.ready.fabric.device, torch.tensor(self.train.labels)
+        device, labels = self.setup.fabric.device, torch.tensor(self.train.labels)
         for part in torch.arange(len(self.train)).split(self.size)[after:]:
             yield Batch([padded_batch(self.features, part.numpy(), device)], labels[part].to(device), part.to(device))
 
 
 def ours(
     folder: Path, train: Corpus, size: int, rounds: int, view_depth: int | None, device: str
-) -> tuple[Ready, list[Task]]:
+) -> tuple[TrainingSetup, list[Task]]:
     """What is trained, and a step for each batch; they have to be called in turn, at most `rounds` times each."""
     encoders = {modality: str(folder / modality) for modality in ("audio", "text")}
     config = RunConfig(
@@ -143,11 +145,11 @@ def ours(
     )
     ready = prepare(config, train, train)
     chosen: Any = Chosen(ready, train, clip_features(ready.model, train), size)
-    steps = iter(Training(replace(ready, batches=chosen)))
+    steps = iter(Trainer(replace(ready, batches=chosen)))
     return ready, [lambda: next(steps)] * len(chosen)
 
 
-def front(ready: Ready, clips: Corpus) -> None:
+def front(ready: TrainingSetup, clips: Corpus) -> None:
     """What the frozen parts make of the clips, into an empty cache."""
     before = os.environ["TURBO_KIT_CACHE"]
     with tempfile.TemporaryDirectory() as cache:

@@ -7,7 +7,7 @@ compile: the same of the model under torch.compile, and the breaks of its graph.
 syncs: where one training step, its batch included, makes the host wait for the GPU. Told, and no failure.
 table: clips a second of a training step. "demo" is light heads on the demo encoders' features; "wav2vec2-base" a random
 audio encoder of that size, 12 layers trained, in chunks of `--chunk` clips; "its top 3 twice" the same with
-`view_depth=3` and "once" with cross-entropy alone. A step is that of `Training`: padding and copying the batch, two
+`view_depth=3` and "once" with cross-entropy alone. A step is that of `Trainer`: padding and copying the batch, two
 passes, loss, gradient, clipping, AdamW. Features are drawn at random, as of `--seconds`.
 
 Without a CUDA device it says so in one sentence and ends with 0, so that a run of all targets passes on any machine.
@@ -94,21 +94,22 @@ def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: boo
     """Endless training steps of one batch size, as `train` makes them, on clips whose features are random."""
     from turbo_kit import Corpus, RunConfig
     from turbo_kit.corpora import Utterance
-    from turbo_kit.steps import Training, prepare
+    from turbo_kit.training.setup import prepare
+    from turbo_kit.training.trainer import Trainer
 
     config = RunConfig(batch_size=batch, epochs=10**6, compile=compiled, **knobs)
     clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
     corpus = Corpus("random", clips, CLASSES)
     with mock.patch("turbo_kit.steps.clip_features", partial(random_features, seconds=seconds)):
         ready = prepare(config, corpus, corpus)
-    return iter(Training(ready))
+    return iter(Trainer(ready))
 
 
 def random_features(model: Any, corpus: Any, *, seconds: float, progress: bool = False) -> dict[str, Any]:
     """What the trunks could give for clips of so many seconds: sixteen random arrays, over and over."""
     import numpy as np
 
-    from turbo_kit.encoders.cache import Features
+    from turbo_kit.encoders.feature_cache import Features
 
     generator, features = np.random.default_rng(0), {}
     for modality in model.modalities:

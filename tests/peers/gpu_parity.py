@@ -19,13 +19,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from turbo_kit import optimisation
-from turbo_kit.batches import decode
 from turbo_kit.corpora import load_corpus
-from turbo_kit.encoders import Hidden, build_encoder
-from turbo_kit.encoders.dropout import attend, dropout
-from turbo_kit.gradient_cache import Batch, backward
+from turbo_kit.corpora.decoding import decode
+from turbo_kit.encoders import TrunkOutput, build_encoder
+from turbo_kit.encoders.fast_dropout import attend, dropout
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective, ObjectiveOutput
+from turbo_kit.training.gradient_cache import Batch, backward
 
 CLIPS = 20  # more than a padded batch of the trunk holds
 SHORT = 0.5  # seconds of each clip that a step sees
@@ -99,7 +99,7 @@ def clips(seconds: float = math.inf) -> tuple[dict[str, list[Any]], Tensor]:
 
 
 @cache
-def untrained(trainable_layers: int, rate: float) -> tuple[TurboModel, dict[str, Hidden]]:
+def untrained(trainable_layers: int, rate: float) -> tuple[TurboModel, dict[str, TrunkOutput]]:
     """A model of the demo encoders with that dropout rate, and what its trunks give on the CPU."""
     torch.manual_seed(0)
     rates = {"audio_dropout": rate, "text_dropout": rate}
@@ -123,9 +123,9 @@ def gradient_step(
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     wrapped = fabric.setup(optimisation.compiled(model.train()) if compiled else model.train())
     objective = Objective.preset("turbo", contrastive_weight=0.1, temperature="learned").to(fabric.device)
-    here = {m: Hidden(*(part.to(fabric.device) for part in both)) for m, both in hidden.items()}
+    here = {m: TrunkOutput(*(part.to(fabric.device) for part in both)) for m, both in hidden.items()}
     parts = [
-        {m: Hidden(*(part[start : start + chunk] for part in both)) for m, both in here.items()}
+        {m: TrunkOutput(*(part[start : start + chunk] for part in both)) for m, both in here.items()}
         for start in range(0, CLIPS, chunk)
     ]
     batch = Batch(parts, clips(SHORT)[1].to(fabric.device), torch.arange(CLIPS, device=fabric.device))
@@ -334,7 +334,7 @@ def compiled(device: torch.device) -> list[Finding]:
     found = []
     for name, layers in TRAINED.items():
         model, hidden = untrained(layers, 0.0)
-        here = {m: Hidden(*(part.to(device) for part in both)) for m, both in hidden.items()}
+        here = {m: TrunkOutput(*(part.to(device) for part in both)) for m, both in hidden.items()}
         told = torch._dynamo.explain(model.to(device))(here, 2)
         for reason in told.break_reasons:
             print(f"graph break: {reason.reason}")

@@ -22,10 +22,10 @@ from random_encoders import SMALL_CONVOLUTIONS, save_audio, save_text
 from timing import alternate, arguments, keep, machine, peak_memory, ratio, spread
 from transformers.utils.logging import disable_progress_bar
 
-from turbo_kit.encoders import Hidden
-from turbo_kit.gradient_cache import Batch, backward
+from turbo_kit.encoders import TrunkOutput
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
+from turbo_kit.training.gradient_cache import Batch, backward
 
 SHAPE = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6, "intermediate_size": 768}
 LENGTHS = {"audio": 24, "text": 8}
@@ -52,7 +52,7 @@ def prepare(
     fabric, objective = Fabric(accelerator="cpu", devices=1), Objective.preset("turbo")
     wrapped = fabric.setup(model.train().to(dtype))
     clips = {
-        modality: Hidden(
+        modality: TrunkOutput(
             torch.randn(batch, length, SHAPE["hidden_size"], dtype=dtype), torch.ones(batch, length).bool()
         )
         for modality, length in LENGTHS.items()
@@ -61,7 +61,9 @@ def prepare(
 
     def step(size: int) -> float:
         model.zero_grad()
-        parts = [{m: Hidden(*(x[at : at + size] for x in h)) for m, h in clips.items()} for at in range(0, batch, size)]
+        parts = [
+            {m: TrunkOutput(*(x[at : at + size] for x in h)) for m, h in clips.items()} for at in range(0, batch, size)
+        ]
         return float(backward(fabric, wrapped, objective, Batch(parts, labels, transcripts)).total.detach())
 
     return model, {"in chunks": lambda: step(chunk), "in one piece": lambda: step(batch)}

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpora"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from layouts import write_iemocap_size
 from timing import arguments, keep

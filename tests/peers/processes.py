@@ -21,7 +21,8 @@ import torch
 from timing import arguments, keep, machine, ratio, spread, tell
 
 from turbo_kit import RunConfig, load_fold
-from turbo_kit.steps import Training, prepare
+from turbo_kit.training.setup import prepare
+from turbo_kit.training.trainer import Trainer
 
 TASKS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes": (2, 1), "4 processes": (4, 1)}
 
@@ -31,7 +32,7 @@ def measured(batch: int, layers: int, steps: int, out: Path) -> None:
     config = RunConfig(batch_size=batch, trainable_layers=layers, device="cpu", epochs=100)
     fold = load_fold(config)
     ready = prepare(config, fold.train, fold.dev)
-    taken = iter(Training(ready))
+    taken = iter(Trainer(ready))
     next(taken)
     started = time.perf_counter()
     for _ in range(steps):

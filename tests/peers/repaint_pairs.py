@@ -18,9 +18,9 @@ import torch
 from timing import arguments, keep, spread
 
 from turbo_kit import RunConfig, load_corpus
-from turbo_kit.explorer.pair_board import BOARDS, PAIRS, PairBoardExplorer
+from turbo_kit.explorer.board_editor import BOARDS, PAIRS, PairBoardExplorer
 from turbo_kit.explorer.temperature import STOPS, temperature_explorer
-from turbo_kit.inspection import draw_batch, dropout_views, prepare_live
+from turbo_kit.inspection import draw_batch, dropout_views, prepare_live_training
 
 BATCH = 64
 
@@ -32,11 +32,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     fold = load_corpus("demo-emotion").fold(0)
-    live = prepare_live(RunConfig(batch_size=BATCH, epochs=6), fold.train, fold.dev)
-    batch = draw_batch(live.ready.model, fold.train, BATCH)
+    live = prepare_live_training(RunConfig(batch_size=BATCH, epochs=6), fold.train, fold.dev)
+    batch = draw_batch(live.setup.model, fold.train, BATCH)
     board = PairBoardExplorer(live, batch)
     with torch.no_grad():
-        views = dropout_views(live.ready.model, batch).views
+        views = dropout_views(live.setup.model, batch).views
     slider, pair, place = temperature_explorer(board.objective, views).children
 
     def setting(control: Any, values: list[Any], shown: Any) -> list[tuple[float, float]]:

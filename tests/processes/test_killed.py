@@ -14,8 +14,8 @@ from outcomes import outcome
 from test_processes import SMALL, WORKER
 
 from turbo_kit import RunConfig
-from turbo_kit.resume import UNFINISHED
 from turbo_kit.runs import Run
+from turbo_kit.training.checkpoint import UNFINISHED
 
 KILLS = int(os.environ.get("TURBO_KIT_KILLS", "5"))
 """Of one process; more by hand."""

@@ -14,7 +14,7 @@ from process_worker import gradients
 from turbo_kit import RunConfig, train
 from turbo_kit.runs import Run
 
-WORKER = Path(__file__).with_name("process_worker.py")
+WORKER = Path(__file__).parents[1] / "helpers" / "process_worker.py"
 SMALL = {"epochs": 3, "batch_size": 7, "head_width": 32, "projection": 16, "device": "cpu"}
 WITHOUT_DROPOUT = {"audio_dropout": 0.0, "text_dropout": 0.0}
 WAYS = {

@@ -15,8 +15,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from turbo_kit.config import InputError
 from turbo_kit.metrics import paired_difference, speaker_bootstrap
+from turbo_kit.report.sentences import format_table
 from turbo_kit.report.summary import summary_table
-from turbo_kit.report.wording import format_table
 from turbo_kit.report.write import write_report
 from turbo_kit.runs import finished_runs, runs_in
 

@@ -9,10 +9,10 @@ from sklearn.metrics import balanced_accuracy_score
 from turbo_kit.config import InputError
 from turbo_kit.metrics import holm, paired_difference
 from turbo_kit.objectives import PRESETS
-from turbo_kit.report.names import board_name
-from turbo_kit.report.rows import idle_knobs, summary_rows
+from turbo_kit.report.grouping import summary_rows, unused_options
+from turbo_kit.report.naming import board_name
+from turbo_kit.report.sentences import findings, format_table
 from turbo_kit.report.summary import search_scores, summary_table
-from turbo_kit.report.wording import findings, format_table
 from turbo_kit.runs import finished_runs, runs_in
 
 SEARCHED = {"contrastive_weight": [0.01, 0.1, 1.0], "seed": [100]}
@@ -151,7 +151,7 @@ def test_the_weight_of_the_contrastive_terms_is_idle_only_where_there_are_none(t
         write_run(tmp_path, objective=objective, contrastive_weight=weight, clips=8, speakers=1)
     write_run(tmp_path, objective="ce-2pass", seed=1, clips=8, speakers=1)
     row = next(row for row in summary_rows(finished_runs(tmp_path)) if row.objective == objective)
-    assert ("contrastive_weight" in idle_knobs(row)) == (objective in ("ce", "ce-2pass", "r-drop"))
+    assert ("contrastive_weight" in unused_options(row)) == (objective in ("ce", "ce-2pass", "r-drop"))
 
 
 def write_searched(folder, objective="turbo", chosen=(0.1, 1.0), **knobs):

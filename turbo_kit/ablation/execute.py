@@ -15,7 +15,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, fold_of, plan
-from turbo_kit.ablation.progress import Ended, Progress, Report
+from turbo_kit.ablation.progress import Progress, Report, TaskOutcome
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Utterance
 from turbo_kit.corpora.conditions import conditions_of
@@ -25,7 +25,7 @@ Engine = Literal["local", "dask"]
 
 
 @dataclass(frozen=True)
-class Executed:
+class AblationResult:
     """What became of a grid: its complete runs in the order of the configs, and the error of each that failed."""
 
     runs: list[Run]
@@ -56,7 +56,7 @@ def execute(
     scheduler: str | None = None,
     retry: bool = False,
     hours: float = 12.0,
-) -> Executed:
+) -> AblationResult:
     """Executes `04_train.ipynb` for each config; what is complete already is kept as it is.
 
     Where a config has `searched`, its search runs come first, on development data alone, and settle it. A run that
@@ -93,14 +93,14 @@ def execute(
         progress.skip(len(configs) - len(tasks))
         for ended in pool.run(tasks, share, hours, retry):
             progress.tell(ended)
-    return Executed([task.run for task in tasks if task.complete], progress.failed)
+    return AblationResult([task.run for task in tasks if task.complete], progress.failed)
 
 
 def _compute_features(configs: Sequence[RunConfig]) -> None:
     """What the frozen trunks give for every clip, once and for all runs: they then only read it."""
     from turbo_kit.encoders import build_encoder
-    from turbo_kit.encoders.cache import trunk_features
-    from turbo_kit.evaluation import on_device
+    from turbo_kit.encoders.feature_cache import trunk_features
+    from turbo_kit.model.inference import on_device
 
     wanted: dict[tuple[Any, ...], dict[Utterance, None]] = {}
     for config in configs:
@@ -116,7 +116,7 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
         trunk_features(on_device(encoder, device), list(utterances), seconds, progress=sys.stderr.isatty())
 
 
-def run_task(task: Task, threads: int, hours: float, retry: bool) -> Ended:
+def run_task(task: Task, threads: int, hours: float, retry: bool) -> TaskOutcome:
     """Executes the notebook of one task, unless it is complete or failed before; never raises but for an interrupt.
 
     Another process that works on the same run, of this grid or another one, is waited for.
@@ -127,20 +127,20 @@ def run_task(task: Task, threads: int, hours: float, retry: bool) -> Ended:
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{folder.name}.lock"):
             if task.complete:
-                return Ended(task)
+                return TaskOutcome(task)
             if (failed := task.run.error) and not retry:
-                return Ended(task, error=f"{failed['error']}: {failed['message']} (retry it by request)")
+                return TaskOutcome(task, error=f"{failed['error']}: {failed['message']} (retry it by request)")
             started = time.perf_counter()
             _execute(task, threads, hours)
-            return Ended(task, time.perf_counter() - started)
+            return TaskOutcome(task, time.perf_counter() - started)
     except Exception as error:
-        return Ended(task, error=_recorded(task, error))
+        return TaskOutcome(task, error=_recorded(task, error))
 
 
 def _execute(task: Task, threads: int, hours: float) -> None:
     import papermill
 
-    from turbo_kit.ablation.kernel import kernel_manager
+    from turbo_kit.ablation.kernels import kernel_manager
 
     folder = task.run.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,12 +182,12 @@ class _Pool:
         self.workers = workers
         self._options = options
 
-    def run(self, tasks: Sequence[Task], threads: int, hours: float, retry: bool) -> Iterator[Ended]:
+    def run(self, tasks: Sequence[Task], threads: int, hours: float, retry: bool) -> Iterator[TaskOutcome]:
         """Runs the tasks and gives each back when it has ended."""
         from joblib import Parallel, delayed, parallel_config
 
         waiting = [task for task in tasks if not task.complete]
-        yield from (Ended(task) for task in tasks if task.complete)
+        yield from (TaskOutcome(task) for task in tasks if task.complete)
         with warnings.catch_warnings(), parallel_config(**self._options):
             warnings.simplefilter("ignore")  # papermill's own deprecations
             calls = (delayed(run_task)(task, threads, hours, retry) for task in waiting)

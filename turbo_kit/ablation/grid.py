@@ -59,7 +59,7 @@ def search_configs(config: RunConfig) -> list[RunConfig]:
     ]
 
 
-def settled(config: RunConfig, scores: Sequence[float]) -> RunConfig:
+def with_chosen_values(config: RunConfig, scores: Sequence[float]) -> RunConfig:
     """The config with the values whose search run scored best on development data; of equal ones the first.
 
     Args:

@@ -6,11 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from turbo_kit.ablation.grid import search_configs, settled
+from turbo_kit.ablation.grid import search_configs, with_chosen_values
 from turbo_kit.config import RunConfig
-from turbo_kit.corpora import FOLD_KNOBS, Fold, load_fold
+from turbo_kit.corpora import FOLD_OPTIONS, Fold, load_fold
+from turbo_kit.identity import planned_run
 from turbo_kit.metrics import selection_score
-from turbo_kit.runs import Run, planned_run
+from turbo_kit.runs import Run
 
 PARTIAL_NOTEBOOK = "notebook.partial.ipynb"
 """A notebook that is being executed, or was when its kernel died."""
@@ -48,12 +49,12 @@ def plan(configs: Sequence[RunConfig], out: Path) -> tuple[list[Task], list[Task
         searches |= {task.run.folder: task for task in found}
         if all(task.complete for task in found):
             scores = [selection_score(task.run.result["metrics"]["dev"]) for task in found]
-            tasks.append(_task(settled(config, scores) if found else config, out, test=True))
+            tasks.append(_task(with_chosen_values(config, scores) if found else config, out, test=True))
     return list(searches.values()), tasks
 
 
 def _task(config: RunConfig, out: Path, test: bool) -> Task:
-    from turbo_kit.steps import build_objective
+    from turbo_kit.training.setup import build_objective
 
     fold = fold_of(config)
     build_objective(config, fold.train.labels, len(fold.train.classes))  # a wrong name should not wait for its turn
@@ -62,7 +63,7 @@ def _task(config: RunConfig, out: Path, test: bool) -> Task:
 
 def fold_of(config: RunConfig) -> Fold:
     """The lists of a config's fold, read once for all configs that share them."""
-    return _fold(tuple((name, getattr(config, name)) for name in FOLD_KNOBS))
+    return _fold(tuple((name, getattr(config, name)) for name in FOLD_OPTIONS))
 
 
 @cache

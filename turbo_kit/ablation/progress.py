@@ -10,7 +10,7 @@ Report = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskOutcome:
     """How a task ended: `seconds` is None where there was nothing to do, `error` where there is none."""
 
     task: Task
@@ -31,7 +31,7 @@ class Progress:
         """Counts tasks that cannot be run, because a search that they need failed."""
         self._ended += tasks
 
-    def tell(self, ended: Ended) -> None:
+    def tell(self, ended: TaskOutcome) -> None:
         """Tells how a task ended."""
         self._ended += 1
         config = ended.task.config

@@ -6,25 +6,25 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
-from turbo_kit.corpora.conditions import in_use
+from turbo_kit.corpora.conditions import under_conditions
+from turbo_kit.corpora.corpus import Corpus, Fold
 from turbo_kit.corpora.crema_d import load_crema_d
 from turbo_kit.corpora.demo_directed import load_demo_directed
 from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.files import user_path
 from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
-from turbo_kit.corpora.folds import Fold
 from turbo_kit.corpora.huggingface import load_huggingface
 from turbo_kit.corpora.iemocap import load_iemocap
 from turbo_kit.corpora.manifest import load_manifest
 from turbo_kit.corpora.meld import load_meld
 from turbo_kit.corpora.ravdess import load_ravdess
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.utterance import Utterance
 
 log = logging.getLogger(__name__)
 
 __all__ = [
     "EMBEDDED",
-    "FOLD_KNOBS",
+    "FOLD_OPTIONS",
     "FROM_FILES",
     "Corpus",
     "Fold",
@@ -55,7 +55,7 @@ FROM_FILES: dict[str, Callable[..., Corpus]] = {
 stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
 
-FOLD_KNOBS = ("corpus", "fold", "protocol", "transcripts", "word_errors", "snr")
+FOLD_OPTIONS = ("corpus", "fold", "protocol", "transcripts", "word_errors", "snr")
 """What of a config decides the lists of its fold."""
 
 NAMED = 3
@@ -103,7 +103,7 @@ def load_fold(config: RunConfig) -> Fold:
     Raises:
         InputError: no such corpus, transcripts or fold, a row that cannot be used, or a leak.
     """
-    return in_use(load_corpus(config.corpus), config).fold(config.fold, config.protocol)
+    return under_conditions(load_corpus(config.corpus), config).fold(config.fold, config.protocol)
 
 
 def _read(reader: Callable[..., Corpus], written: str) -> Corpus:

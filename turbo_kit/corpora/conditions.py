@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from turbo_kit.config import InputError, RunConfig, unknown
+from turbo_kit.corpora.corpus import Corpus
 from turbo_kit.corpora.files import user_path
-from turbo_kit.corpora.folds import plain_text
+from turbo_kit.corpora.leaks import plain_text
 from turbo_kit.corpora.manifest import read_rows
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.utterance import Utterance
 
 GOLD, EMPTY = "gold", "empty"
 """Sources of transcripts that every corpus has."""
@@ -67,7 +68,7 @@ def conditions_of(config: RunConfig) -> list[Condition]:
     return [condition for condition in found if condition.modality in config.modalities]
 
 
-def in_use(corpus: Corpus, config: RunConfig) -> Corpus:
+def under_conditions(corpus: Corpus, config: RunConfig) -> Corpus:
     """The corpus with the transcripts, word errors and noise that a config asks for.
 
     Raises:

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from turbo_kit.config import InputError
+from turbo_kit.corpora.corpus import Corpus
 from turbo_kit.corpora.files import (
     Report,
-    beside_published,
+    compare_with_published,
     read_rows,
-    some_left,
+    require_utterances,
     sound_fault,
     visible,
     without_repeats,
 )
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.utterance import Utterance
 
 SENTENCES = {
     "IEO": "It's eleven o'clock.",
@@ -75,11 +76,11 @@ def load_crema_d(folder: Path) -> Corpus:
     problems: list[str] = []
     actors = _actors(folder / "VideoDemographics.csv", problems.append)
     read = _utterances(sounds, actors, problems.append)
-    utterances = some_left(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
     found = Counter(u.label or "" for u in utterances)
     about = (
         f"CREMA-D: {len(utterances):,} clips of actors; found of the published counts: "
-        f"{beside_published(found, PUBLISHED)}. Warning: all say the same 12 sentences in every emotion, so the "
+        f"{compare_with_published(found, PUBLISHED)}. Warning: all say the same 12 sentences in every emotion, so the "
         "transcript cannot carry the label, and audio and text have nothing to agree on but the sentence. Folds keep "
         "speakers apart; the protocol speaker-text keeps the sentences apart as well."
     )

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from turbo_kit.corpora.corpus import Corpus
 from turbo_kit.corpora.manifest import load_manifest
-from turbo_kit.corpora.utterance import Corpus
 
 FOLDER = Path(__file__).parent / "demo" / "emotion"
 

@@ -177,7 +177,7 @@ def without_repeats(found: Iterator[tuple[str, Utterance]], report: Report) -> I
             yield utterance
 
 
-def some_left(utterances: Sequence[Utterance], folder: Path, problems: Sequence[str]) -> tuple[Utterance, ...]:
+def require_utterances(utterances: Sequence[Utterance], folder: Path, problems: Sequence[str]) -> tuple[Utterance, ...]:
     """The utterances, of which there must be one.
 
     Raises:
@@ -189,6 +189,6 @@ def some_left(utterances: Sequence[Utterance], folder: Path, problems: Sequence[
     return tuple(utterances)
 
 
-def beside_published(found: Mapping[str, int], published: Mapping[str, int]) -> str:
+def compare_with_published(found: Mapping[str, int], published: Mapping[str, int]) -> str:
     """Counts beside the published ones, in words: `neutral 96 of 96, calm 191 of 192`."""
     return ", ".join(f"{name} {found.get(name, 0):,} of {count:,}" for name, count in published.items())

@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from turbo_kit.config import InputError, unknown
-from turbo_kit.corpora.files import Report, beside_published, read_rows, some_left, sound_fault, without_repeats
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.corpus import Corpus
+from turbo_kit.corpora.files import (
+    Report,
+    compare_with_published,
+    read_rows,
+    require_utterances,
+    sound_fault,
+    without_repeats,
+)
+from turbo_kit.corpora.utterance import Utterance
 
 NAME = "fluent_speech_commands_dataset"
 LISTS = {"train": "train", "valid": "dev", "test": "test"}
@@ -60,13 +68,13 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
         raise InputError(f"{folder}: no data/train_data.csv, valid_data.csv or test_data.csv in it. {DOWNLOAD}")
     problems: list[str] = []
     read = (found for name in LISTS for found in _utterances(root, name, labels, problems.append))
-    utterances = some_left(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
     classes = tuple(sorted({u.label for u in utterances if u.label is not None}))
     sentences = len({u.text for u in utterances})
     about = (
         "Fluent Speech Commands: read commands to a smart home; found of the published counts: "
-        f"{beside_published(Counter(u.split for u in utterances), PUBLISHED)}; {len(classes)} classes. Speakers are "
-        f"kept apart by the official lists and sentences are not: the same {sentences} are said again and again, and a "
+        f"{compare_with_published(Counter(u.split for u in utterances), PUBLISHED)}; {len(classes)} classes. "
+        f"Speakers are kept apart by the official lists and sentences are not: the same {sentences} are said again and again, and a "
         "sentence names its intent, so text alone may know it by heart. The protocol speaker-text keeps them apart."
     )
     name = "fluent-speech-commands"

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError
-from turbo_kit.corpora.files import EMPTY, Report, is_file, some_left, sound_fault, visible, without_repeats
+from turbo_kit.corpora.corpus import Corpus
+from turbo_kit.corpora.files import EMPTY, Report, is_file, require_utterances, sound_fault, visible, without_repeats
 from turbo_kit.corpora.fingerprints import cache_folder
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.utterance import Utterance
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +75,7 @@ def load_huggingface(
     problems: list[str] = []
     classes: dict[str, None] = {}  # in the order of the first dataset that names them
     found = without_repeats(_utterances(path, roles, classes, problems.append), problems.append)
-    utterances = some_left(list(found), path, problems)
+    utterances = require_utterances(list(found), path, problems)
     used = {u.label for u in utterances if u.label is not None}
     named = [name for name in classes if name in used]
     ordered = (*named, *sorted(used - set(named)))

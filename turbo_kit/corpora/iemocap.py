@@ -12,16 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from turbo_kit.config import InputError
+from turbo_kit.corpora.corpus import Corpus
 from turbo_kit.corpora.files import (
     Report,
-    beside_published,
+    compare_with_published,
     read_lines,
-    some_left,
+    require_utterances,
     sound_fault,
     visible,
     without_repeats,
 )
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.utterance import Utterance
 
 SESSIONS = range(1, 6)
 PARTS = ("all", "improvised", "scripted")
@@ -77,7 +78,7 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
     problems = [f"{session}: this session is missing" for session in sessions if not session.is_dir()]
     unused: Counter[str] = Counter()
     read = (turn for session in sessions for turn in _turns(session, names, part, unused, problems.append))
-    turns = some_left(list(without_repeats(read, problems.append)), folder, problems)
+    turns = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
     return Corpus(
         "iemocap",
         turns,
@@ -181,5 +182,5 @@ def _about(found: Counter[str], unused: Counter[str], names: dict[str, str], par
     total = f"IEMOCAP: {found.total():,} labelled turns of acted dialogues in English ({part})"
     others = ", ".join(f"{label} {count:,}" for label, count in sorted(unused.items())) or "none"
     published = {label: PUBLISHED[label] for label in names}
-    said = f"; found of the published counts: {beside_published(found, published)}" if part == "all" else ""
+    said = f"; found of the published counts: {compare_with_published(found, published)}" if part == "all" else ""
     return f"{total}{said}. Turns with other labels are not used: {others}."

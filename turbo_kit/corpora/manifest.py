@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from turbo_kit.config import InputError, unknown
+from turbo_kit.corpora.corpus import Corpus
 from turbo_kit.corpora.files import Report, is_file, json_value
-from turbo_kit.corpora.folds import SPLITS
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.protocols import SPLITS
+from turbo_kit.corpora.utterance import Utterance
 
 REQUIRED = ("id", "path", "text", "label", "speaker")
 OPTIONAL = ("group", "template", "seconds", "split")

@@ -11,8 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from turbo_kit.config import InputError, unknown
-from turbo_kit.corpora.files import Report, beside_published, read_rows, some_left, sound_fault, without_repeats
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.corpus import Corpus
+from turbo_kit.corpora.files import (
+    Report,
+    compare_with_published,
+    read_rows,
+    require_utterances,
+    sound_fault,
+    without_repeats,
+)
+from turbo_kit.corpora.utterance import Utterance
 
 EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
 SENTIMENTS = ("neutral", "positive", "negative")
@@ -83,7 +91,7 @@ def load_meld(folder: Path, labels: str = "emotion") -> Corpus:
         for name, table in tables.items()
         for found in _utterances(name, table, clips[name] or table.parent / LISTS[name], labels, problems.append)
     )
-    utterances = some_left(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
     return Corpus(
         "meld",
         utterances,
@@ -129,8 +137,8 @@ def _utterances(name: str, table: Path, clips: Path, labels: str, report: Report
 
 
 def _about(utterances: tuple[Utterance, ...]) -> str:
-    lists = beside_published(Counter(u.split for u in utterances), PUBLISHED)
-    emotions = beside_published(Counter(str(u.extra["emotion"]) for u in utterances), PUBLISHED_EMOTIONS)
+    lists = compare_with_published(Counter(u.split for u in utterances), PUBLISHED)
+    emotions = compare_with_published(Counter(str(u.extra["emotion"]) for u in utterances), PUBLISHED_EMOTIONS)
     return (
         f"MELD: utterances of the television series Friends; found of the published counts: {lists}; {emotions}. The "
         "official lists share their speakers: the same actors play the main parts in all three, so scores are not of "

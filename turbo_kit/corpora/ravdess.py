@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 
 from turbo_kit.config import InputError
-from turbo_kit.corpora.files import Report, beside_published, some_left, sound_fault, visible
-from turbo_kit.corpora.utterance import Corpus, Utterance
+from turbo_kit.corpora.corpus import Corpus
+from turbo_kit.corpora.files import Report, compare_with_published, require_utterances, sound_fault, visible
+from turbo_kit.corpora.utterance import Utterance
 
 ACTORS = range(1, 25)
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -54,11 +55,11 @@ def load_ravdess(folder: Path, classes: str = "8") -> Corpus:
     merged = {"calm": "neutral"} if classes == "7" else {}
     problems: list[str] = []
     clips = [clip for place in places for clip in _utterances(place, merged, problems.append)]
-    utterances = some_left(clips, folder, problems)
+    utterances = require_utterances(clips, folder, problems)
     found = Counter(str(u.extra["emotion"]) for u in utterances)
     about = (
         f"RAVDESS: {len(utterances):,} spoken clips of actors; found of the published counts: "
-        f"{beside_published(found, PUBLISHED)}. Warning: all say the same two sentences in every emotion, so the "
+        f"{compare_with_published(found, PUBLISHED)}. Warning: all say the same two sentences in every emotion, so the "
         "transcript cannot carry the label, and audio and text have nothing to agree on but the sentence. Folds keep "
         "speakers apart; two sentences are too few to keep them apart as well."
     )

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from turbo_kit.batches import SAMPLE_RATE
 from turbo_kit.config import InputError
+from turbo_kit.corpora.decoding import SAMPLE_RATE
 from turbo_kit.encoders.backbone import Backbone, hidden_state
-from turbo_kit.encoders.dropout import Dropout
+from turbo_kit.encoders.fast_dropout import Dropout
 
 
 class AudioBackbone(Backbone):

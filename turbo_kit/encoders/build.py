@@ -15,8 +15,8 @@ import torch
 from turbo_kit.config import InputError
 from turbo_kit.encoders.audio import Data2VecAudio, Wav2Vec2, WavLM, Whisper
 from turbo_kit.encoders.backbone import Backbone
-from turbo_kit.encoders.base import Encoder
-from turbo_kit.encoders.dropout import transformers_attention, use_cheap_masks
+from turbo_kit.encoders.encoder import Encoder
+from turbo_kit.encoders.fast_dropout import transformers_attention, use_cheap_masks
 from turbo_kit.encoders.text import Bert, Deberta, DistilBert
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turbo_kit.config import InputError
-from turbo_kit.encoders.dropout import Dropout, attend
+from turbo_kit.encoders.fast_dropout import Dropout, attend
 
 
 class LightHead(nn.Module):

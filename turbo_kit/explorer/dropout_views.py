@@ -16,7 +16,7 @@ from turbo_kit.inspection import (
     view_distances,
     view_sentence,
 )
-from turbo_kit.inspection.views import Views
+from turbo_kit.inspection.dropout_distances import Views
 from turbo_kit.model import TurboModel
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RATES = tuple(step / 20 for step in range(13))
 """Where the sliders of the dropout rates halt."""
-MOST_PASSES = 6
+MAX_PASSES = 6
 
 
 def look_at_views(
@@ -102,7 +102,7 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
         "model": ipywidgets.ToggleButtons(options=names, value=model or names[0], description="model", **wide),
         "modality": ipywidgets.ToggleButtons(options=modalities, description="modality", **wide),
         **rates,
-        "passes": new_slider("passes", range(2, MOST_PASSES + 1), 2),
+        "passes": new_slider("passes", range(2, MAX_PASSES + 1), 2),
         "seed": ipywidgets.BoundedIntText(0, min=0, max=2**31, description="masks, seed", **wide),
     }
     fresh = ipywidgets.Button(description="new masks", layout={"width": "9em"}, tooltip="Draw other dropout masks")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, load_corpus
 from turbo_kit.figures import run_classes
-from turbo_kit.figures.spaces import clip_orders, epoch_names, epoch_spaces, named_runs
-from turbo_kit.maps import MAP_POINTS, aligned_maps, embedding_spaces
+from turbo_kit.figures.embedding_maps import clip_orders, epoch_names, epoch_spaces, named_runs
+from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ def temperature_explorer(
     """
     import ipywidgets
 
-    from turbo_kit.inspection.pairs import all_pairs
+    from turbo_kit.inspection.pair_gradients import all_pairs
 
     @cache
     def table(pair: str, lowest: float, highest: float) -> "pd.DataFrame":
@@ -70,14 +70,14 @@ def temperature_view(
     Raises:
         InputError: no such pair, or a temperature that is none.
     """
-    from turbo_kit.inspection.pairs import look_at_pair
+    from turbo_kit.inspection.pair_gradients import look_at_pair
 
     look_at_pair(objective, views, pair, temperature=temperature)  # what is wrong with it is said of it, not of a curve
     return _view(objective, views, pair, temperature, _curves(objective, views, pair, *_ends(temperature)))
 
 
 def _stop(temperature: float) -> str:
-    from turbo_kit.figures.pairs import LEARNED
+    from turbo_kit.figures.similarity_maps import LEARNED
 
     return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED)
 
@@ -92,7 +92,7 @@ def _curves(
 ) -> "pd.DataFrame":
     import numpy as np
 
-    from turbo_kit.inspection.pairs import temperature_table
+    from turbo_kit.inspection.pair_gradients import temperature_table
 
     return temperature_table(objective, views, pair, np.geomspace(lowest, highest, CURVE).tolist())
 
@@ -100,8 +100,8 @@ def _curves(
 def _view(
     objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float, table: "pd.DataFrame"
 ) -> "tuple[Figure, str]":
-    from turbo_kit.figures.pairs import temperature_panels
-    from turbo_kit.inspection.pairs import HARDEST, look_at_pair, temperature_table
+    from turbo_kit.figures.similarity_maps import temperature_panels
+    from turbo_kit.inspection.pair_gradients import HARDEST, look_at_pair, temperature_table
 
     look = look_at_pair(objective, views, pair, temperature=temperature)
     here = temperature_table(objective, views, pair, [temperature]).iloc[0]

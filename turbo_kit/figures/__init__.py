@@ -4,12 +4,17 @@
 >>> confusion(run.predictions("test"), run.result["classes"])
 """
 
-from turbo_kit.figures.boards import pair_matrix, pair_ratios, search_map
-from turbo_kit.figures.clips import clip_measures, waveform_and_mel
-from turbo_kit.figures.curves import learning_curves
-from turbo_kit.figures.detection import det_curves, mean_curve, operating_point
-from turbo_kit.figures.pairs import cosine_maps, live_curves, pair_maps, pair_tables, temperature_panels, term_bars
-from turbo_kit.figures.robustness import robustness_curves
+from turbo_kit.figures.dropout_maps import dropout_view_map, layer_curves, view_curves
+from turbo_kit.figures.embedding_maps import (
+    GEOMETRY,
+    embedding_map,
+    epoch_geometry,
+    geometry_curves,
+    geometry_scatter,
+    map_panels,
+)
+from turbo_kit.figures.error_tradeoff import det_curves, mean_curve, operating_point
+from turbo_kit.figures.noise_curves import robustness_curves
 from turbo_kit.figures.scores import (
     confusion,
     confusion_counts,
@@ -18,16 +23,18 @@ from turbo_kit.figures.scores import (
     score_intervals,
     speaker_differences,
 )
-from turbo_kit.figures.spaces import (
-    GEOMETRY,
-    embedding_map,
-    epoch_geometry,
-    geometry_curves,
-    geometry_scatter,
-    map_panels,
+from turbo_kit.figures.similarity_maps import (
+    cosine_maps,
+    live_curves,
+    pair_maps,
+    pair_tables,
+    temperature_panels,
+    term_bars,
 )
 from turbo_kit.figures.style import MARKERS, OKABE_ITO, Mark, inline_svg, marks
-from turbo_kit.figures.views import dropout_view_map, layer_curves, view_curves
+from turbo_kit.figures.training_curves import learning_curves
+from turbo_kit.figures.waveforms import clip_measures, waveform_and_mel
+from turbo_kit.figures.weight_maps import pair_matrix, pair_ratios, search_map
 
 __all__ = [
     "GEOMETRY",

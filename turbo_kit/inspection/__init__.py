@@ -1,20 +1,6 @@
 """A look at one batch: the views that dropout makes of it, and what each pair of a board does with them."""
 
-from turbo_kit.inspection.batch import Batch, draw_batch, dropout_rates, dropout_views
-from turbo_kit.inspection.live import Live, Point, live_training, prepare_live
-from turbo_kit.inspection.pairs import (
-    PairLook,
-    all_pairs,
-    gradient_cosines,
-    groups_of,
-    look_at_pair,
-    loss_table,
-    negative_weights,
-    temperature_table,
-    term_losses,
-    view_gradients,
-)
-from turbo_kit.inspection.views import (
+from turbo_kit.inspection.dropout_distances import (
     ViewDistances,
     check_trunks,
     encoder_views,
@@ -26,12 +12,26 @@ from turbo_kit.inspection.views import (
     view_sentence,
     view_sweep,
 )
+from turbo_kit.inspection.live_training import LiveStep, LiveTraining, live_training, prepare_live_training
+from turbo_kit.inspection.one_batch import Batch, draw_batch, dropout_rates, dropout_views
+from turbo_kit.inspection.pair_gradients import (
+    PairLook,
+    all_pairs,
+    gradient_cosines,
+    groups_of,
+    look_at_pair,
+    loss_table,
+    negative_weights,
+    temperature_table,
+    term_losses,
+    view_gradients,
+)
 
 __all__ = [
     "Batch",
-    "Live",
+    "LiveStep",
+    "LiveTraining",
     "PairLook",
-    "Point",
     "ViewDistances",
     "all_pairs",
     "check_trunks",
@@ -48,7 +48,7 @@ __all__ = [
     "loss_table",
     "negative_weights",
     "neighbour_groups",
-    "prepare_live",
+    "prepare_live_training",
     "pull_and_push",
     "temperature_table",
     "term_losses",

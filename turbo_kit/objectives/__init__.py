@@ -5,15 +5,14 @@
 >>> out.total.backward()
 """
 
+from turbo_kit.board import PRESETS, Pair, PairBoard, Preset, View, cross_modal_pairs, in_modal_pairs
+from turbo_kit.objectives.classification_terms import UNLABELLED, cross_entropy, r_drop
 from turbo_kit.objectives.cyclic import cyclic_consistency
 from turbo_kit.objectives.gram import gram, gram_logits
 from turbo_kit.objectives.info_nce import info_nce
 from turbo_kit.objectives.infoloob import infoloob
 from turbo_kit.objectives.objective import Objective, ObjectiveOutput
-from turbo_kit.objectives.other_terms import UNLABELLED, cross_entropy, r_drop
 from turbo_kit.objectives.pair_losses import pair_losses
-from turbo_kit.objectives.pairs import Pair, PairBoard, View, cross_modal_pairs, in_modal_pairs
-from turbo_kit.objectives.presets import PRESETS, Preset
 from turbo_kit.objectives.siglip import siglip
 from turbo_kit.objectives.similarity import similarity_logits
 from turbo_kit.objectives.supcon import supcon

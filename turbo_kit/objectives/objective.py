@@ -12,13 +12,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from turbo_kit.board import PRESETS, Pair, PairBoard, PairKey, View, checked_weight
 from turbo_kit.config import InputError, unknown
+from turbo_kit.objectives.classification_terms import check_logits, cross_entropy, r_drop
 from turbo_kit.objectives.cyclic import cyclic_consistency
 from turbo_kit.objectives.info_nce import Direction, Negatives
-from turbo_kit.objectives.other_terms import check_logits, cross_entropy, r_drop
 from turbo_kit.objectives.pair_losses import PairLoss, both_present, check_pair_settings, pair_losses
-from turbo_kit.objectives.pairs import Pair, PairBoard, PairKey, View, checked_weight
-from turbo_kit.objectives.presets import PRESETS
 from turbo_kit.objectives.similarity import Similarity, check_choice, check_temperature
 from turbo_kit.objectives.supcon import supcon
 

@@ -9,12 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from turbo_kit.board import Pair, View
 from turbo_kit.config import InputError, unknown
 from turbo_kit.objectives.gram import gram
 from turbo_kit.objectives.info_nce import Direction, Negatives, info_nce
 from turbo_kit.objectives.infoloob import infoloob
 from turbo_kit.objectives.memory_flat import FLAT_FROM, flat_info_nce
-from turbo_kit.objectives.pairs import Pair, View
 from turbo_kit.objectives.siglip import siglip
 from turbo_kit.objectives.similarity import Similarity, check_choice, filled, unit
 

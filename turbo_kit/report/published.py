@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turbo_kit.figures import run_classes
 from turbo_kit.report.page import Section, Table
 from turbo_kit.report.rows import Row
-from turbo_kit.report.wording import interval, percent, records
+from turbo_kit.report.sentences import interval, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd

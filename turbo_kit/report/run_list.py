@@ -13,7 +13,7 @@ from turbo_kit.ablation.grid import search_configs
 from turbo_kit.config import RunConfig
 from turbo_kit.report.page import Table
 from turbo_kit.report.rows import Row
-from turbo_kit.report.wording import percent
+from turbo_kit.report.sentences import percent
 from turbo_kit.runs import NOTEBOOK, Run, runs_in
 
 LINKED = (NOTEBOOK, "config.json", "result.json")

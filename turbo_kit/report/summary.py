@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from turbo_kit.metrics import holm, paired_difference, speaker_bootstrap, verdict
-from turbo_kit.report.rows import BASELINE, Row, is_baseline, like_baselines, run_facts, summary_rows
+from turbo_kit.report.grouping import is_baseline, matching_baselines, run_facts, summary_rows
+from turbo_kit.report.rows import BASELINE, Row
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _compared(
 ) -> dict[str, float | None] | None:
     """UA minus that of the baseline on the same clips and seeds, where there is one."""
     clips = set() if is_baseline(row, baseline) else _clips(frames[row.name])
-    for other in like_baselines(row, rows, baseline) if clips else ():
+    for other in matching_baselines(row, rows, baseline) if clips else ():
         if _clips(frames[other.name]) == clips:
             return paired_difference(frames[row.name], frames[other.name])
     return None

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError
 from turbo_kit.figures import run_classes
-from turbo_kit.report.board_sections import board_sections, search_sections
-from turbo_kit.report.detection import detection_sections
+from turbo_kit.report.error_rates import detection_sections
+from turbo_kit.report.grouping import summary_rows, unused_options
 from turbo_kit.report.page import Section, Table
+from turbo_kit.report.pair_sections import board_sections, search_sections
 from turbo_kit.report.published import published_sections
-from turbo_kit.report.robustness import robustness_sections, transcripts_said
-from turbo_kit.report.rows import BASELINE, Row, idle_knobs, summary_rows
+from turbo_kit.report.rows import BASELINE, Row
 from turbo_kit.report.run_list import Found, anchor, failed_table, find_runs, relative, run_table
-from turbo_kit.report.sections import (
+from turbo_kit.report.score_sections import (
     confusion_section,
     geometry_sections,
     learning_section,
     map_section,
     score_section,
 )
+from turbo_kit.report.sentences import findings, gain, interval, number, p_value, percent, records, span
 from turbo_kit.report.summary import rows_table, search_scores
-from turbo_kit.report.wording import findings, gain, interval, number, p_value, percent, records, span
+from turbo_kit.report.under_noise import robustness_sections, transcripts_said
 from turbo_kit.runs import Run, write_atomically
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     weights = (f"{m} {digest[:12]}" for result in results for m, digest in result["encoders"].items())
     versions = (f"{name} {version}" for result in results for name, version in result["versions"].items())
     seconds = [result["timings"]["training_seconds"] for result in results]
-    with_pairs = [row for row in rows if "contrastive_weight" not in idle_knobs(row)]
+    with_pairs = [row for row in rows if "contrastive_weight" not in unused_options(row)]
     return [
         ("Corpus", each(config.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),

@@ -1,0 +1,69 @@
+"""What must not stand in two lists of a fold: ids, speakers, sentences and recordings."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from turbo_kit.config import InputError
+from turbo_kit.corpora.fingerprints import audio_fingerprints
+from turbo_kit.corpora.utterance import Utterance
+
+
+class _NamedList(NamedTuple):
+    """A list of a fold, and what must not stand in another one too."""
+
+    name: str
+    utterances: Sequence[Utterance]
+    keys: dict[str, list[str]]
+
+
+def leak_keys(utterances: Sequence[Utterance]) -> dict[str, list[str]]:
+    """What must not stand in two lists of a fold, kind by kind, an entry for each utterance: empty where it has none.
+
+    Words count where a corpus names its sentence templates; elsewhere short answers may repeat.
+    """
+    templates = all(u.template for u in utterances)
+    return {
+        "id": [u.id for u in utterances],
+        "speaker": [u.speaker for u in utterances],
+        "template": [u.template for u in utterances],
+        "text": [plain_text(u.gold) if templates else "" for u in utterances],
+        "audio": audio_fingerprints([u.path for u in utterances]),
+    }
+
+
+def plain_text(text: str) -> str:
+    """A transcript as its words alone: small letters, no punctuation."""
+    return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.casefold()))
+
+
+def sentence(utterance: Utterance) -> str:
+    """What makes two clips say the same: the template, or else the words."""
+    return utterance.template or plain_text(utterance.gold)
+
+
+def check_disjoint(lists: Mapping[str, Sequence[Utterance]], shared: Collection[str] = ()) -> None:
+    """Raises an `InputError` where two lists have an utterance, a speaker, a recording or a sentence in common.
+
+    Args:
+        lists: the utterances of each list by its name.
+        shared: kinds that the lists may have in common: see `Corpus.shared`.
+    """
+    named = [_NamedList(name, utterances, leak_keys(utterances)) for name, utterances in lists.items()]
+    for one, other in combinations(named, 2):
+        for kind in one.keys:
+            if kind not in shared:
+                _prove_disjoint(kind, one, other)
+
+
+def _prove_disjoint(kind: str, one: _NamedList, other: _NamedList) -> None:
+    where = {key: u.id for key, u in zip(one.keys[kind], one.utterances, strict=True) if key}
+    for key, u in zip(other.keys[kind], other.utterances, strict=True):
+        if key in where:
+            what = "one recording (audio)" if kind == "audio" else f"{kind} {key!r}"
+            raise InputError(
+                f"leak: {what} stands in {one.name} (utterance {where[key]!r}) and in {other.name} "
+                f"(utterance {u.id!r}): a score on {other.name} would count what training has seen. "
+                f"Keep each {kind} in one list, or give those clips the same group."
+            )

@@ -1,0 +1,115 @@
+"""Embedding spaces of a run, laid out in the plane, and how far apart the classes are before that."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turbo_kit.runs import Run
+
+MAP_POINTS = 1000
+"""A map shows at most so many clips, drawn at random: more are slow to lay out and hide one another."""
+MIN_CLIPS = 10
+"""Fewer clips are laid out by their principal components."""
+
+
+def embedding_spaces(run: Run, split: str = "test") -> dict[str, NDArray[np.float64]]:
+    """(N, D) unit-norm pooled embeddings of each modality, and, where there are two, both side by side."""
+    arrays = run.embeddings(split)
+    spaces = {name: _unit(arrays[name]) for name in run.config.modalities}
+    if len(spaces) > 1:
+        spaces[" + ".join(spaces)] = np.concatenate(list(spaces.values()), axis=1)
+    return spaces
+
+
+def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.float64]:
+    """UMAP to two dimensions (arXiv 1802.03426), the same each time; principal components below ten points.
+
+    Args:
+        vectors: (N, D).
+        seed: of the layout.
+
+    Returns:
+        (N, 2).
+    """
+    if len(vectors) < MIN_CLIPS:
+        left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+        flat = (left * values)[:, :2]
+        return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))).astype(np.float64)
+    import warnings
+
+    from sklearn.neighbors import NearestNeighbors
+    from umap import UMAP
+
+    # UMAP would find the same neighbours itself, but compiles its search for seconds first.
+    count = min(15, len(vectors) - 1)
+    distances, indices = NearestNeighbors(n_neighbors=count).fit(vectors).kneighbors(vectors)
+    known = {
+        "precomputed_knn": (indices, distances.astype(np.float32), None),
+        "force_approximation_algorithm": True,
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*knn_search_index", category=UserWarning)
+        fitted = UMAP(n_neighbors=count, n_epochs=200, random_state=seed, n_jobs=1, **known).fit_transform(vectors)
+    return np.asarray(fitted, dtype=np.float64)
+
+
+def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> list[NDArray[np.float64]]:
+    """Maps of several embedding spaces of the same clips, in which a clip keeps its place from map to map.
+
+    AlignedUMAP (umap-learn) lays them out together. What pulls a clip towards its place in the maps before and after
+    is the stronger, the more neighbours it shares with them; so it moves where its neighbours change. One space alone
+    is laid out by `flat_map`; fewer than ten clips by principal components, turned onto those of the first space.
+
+    Args:
+        spaces: (N, D) each, one row a clip, in the same order; D may differ.
+        seed: of the layout, which is the same each time.
+
+    Returns:
+        (N, 2) each, on common axes.
+    """
+    clips = len(spaces[0])
+    if len(spaces) == 1 or clips < MIN_CLIPS:
+        first, *others = (flat_map(space, seed) for space in spaces)
+        return [first, *(_turned(flat, first) for flat in others)]
+    import warnings
+
+    from umap import AlignedUMAP
+
+    settings = {"n_neighbors": min(15, clips - 1), "n_epochs": 150, "alignment_regularisation": 0.1}
+    same = {clip: clip for clip in range(clips)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_jobs value|Spectral initialisation", category=UserWarning)
+        model = AlignedUMAP(**settings, random_state=seed, transform_seed=seed)
+        model.fit([space.astype(np.float32) for space in spaces], relations=[same] * (len(spaces) - 1))
+    return [np.asarray(flat, dtype=np.float64) for flat in model.embeddings_]
+
+
+def _turned(flat: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points turned and mirrored so that they lie as near as they can to others."""
+    left, _, right = np.linalg.svd(flat.T @ onto)
+    return np.asarray(flat @ left @ right, dtype=np.float64)
+
+
+def separation(run: Run, space: str, split: str = "test") -> float | None:
+    """Mean silhouette of the labelled clips by class, from cosine distances; None where it is undefined."""
+    from sklearn.metrics import silhouette_score
+
+    labels = run.predictions(split)["label"]
+    labelled = labels.notna().to_numpy()
+    if not 2 <= labels.nunique() < labelled.sum():
+        return None
+    vectors = embedding_spaces(run, split)[space][labelled]
+    return float(silhouette_score(vectors, labels[labelled].to_numpy(str), metric="cosine"))
+
+
+def sample(clips: int) -> NDArray[np.int64]:
+    """Which of so many clips a map shows, in their order; the same each time."""
+    return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_POINTS])
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    x = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(np.divide(x, norms, out=np.zeros_like(x), where=norms > 0))

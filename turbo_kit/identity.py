@@ -1,0 +1,48 @@
+"""What makes two runs the same: the config, the clips, the encoders' weights and the source, as a folder's name."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from turbo_kit.config import RunConfig
+from turbo_kit.corpora import Corpus
+from turbo_kit.encoders import build_encoder
+from turbo_kit.runs import Run
+
+
+def planned_run(config: RunConfig, train: Corpus, dev: Corpus, out: str | Path) -> Run:
+    """Where the run of this config on these clips is, or will be.
+
+    The folder's name ends in a hash of the config, the corpus content, the encoders' weights and the source of
+    the rooms from training down: whatever would change the result changes the folder.
+    """
+    parts = [config.to_dict(), train.fingerprint, dev.fingerprint, _trunks(config), source_fingerprint()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Run(Path(out) / f"{config.objective}-fold{config.fold}-seed{config.seed}-{digest[:10]}")
+
+
+def _trunks(config: RunConfig) -> dict[str, str]:
+    cut = (config.trainable_layers, config.view_depth, config.layer_mix)
+    return {modality: _trunk_fingerprint(name, modality, *cut) for modality, name in config.modalities.items()}
+
+
+@cache
+def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | None, layer_mix: bool) -> str:
+    encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=view_depth, layer_mix=layer_mix)
+    return encoder.fingerprint
+
+
+@cache
+def source_fingerprint() -> str:
+    """SHA-256 over the source of every room that decides a run's result."""
+    package = Path(__file__).parent
+    files = [package / "config.py", package / "runs.py", package / "identity.py"]
+    for room in ("board", "corpora", "encoders", "metrics", "model", "objectives", "training"):
+        files += sorted((package / room).glob("*.py"))
+    for reads_only in ("metrics/statistics.py", "corpora/check.py"):  # compare finished runs; describe a corpus
+        files.remove(package / reads_only)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,330 @@
+"""The model: an encoder and a projection for each modality, and a classifier over what they see together."""
+
+import json
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+import torch
+from huggingface_hub import ModelHubMixin
+from torch import Tensor, nn
+
+from turbo_kit.config import ABSENT, InputError, RunConfig
+from turbo_kit.corpora import Utterance
+from turbo_kit.corpora.decoding import decode_all
+from turbo_kit.encoders import Encoder, EncoderOutput, TrunkOutput, build_encoder
+from turbo_kit.model.card import model_card
+from turbo_kit.model.fusion import Fusion
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+WEIGHTS_FILE = "model.safetensors"
+PREDICT_BATCH = 32
+
+
+class ModelOutput(NamedTuple):
+    """What the model makes of a batch: `views`, one (B, projection) tensor for each modality and pass, named a1, a2,
+    t1, t2, which the pairs compare; `logits` (passes, B, classes); and `pooled`, (passes, B, D) by modality, which the
+    classifier reads before fusion."""
+
+    views: dict[str, Tensor]
+    logits: Tensor
+    pooled: dict[str, Tensor]
+
+
+class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="apache-2.0"):
+    """Encoders, projections and a fusion classifier.
+
+    Args:
+        classes: names of the classes, in the order of the logits.
+        audio, text: encoder of each modality ("demo", a hub name or a folder); "none" leaves it out.
+        trainable_layers, view_depth, head_width, head_layers, layer_mix, pooling, audio_dropout, text_dropout,
+            projection, fusion, modality_dropout, max_seconds: as in `RunConfig`.
+        fingerprints: fingerprint of each modality's trunk; where given, the encoders found here must have the same.
+        about: facts for the model card (corpus, metrics, ...).
+
+    Raises:
+        InputError: an encoder that cannot be built, or is another one than `fingerprints` says.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: list[str],
+        audio: str = "demo",
+        text: str = "demo",
+        trainable_layers: int = 0,
+        view_depth: int | None = None,
+        head_width: int = 128,
+        head_layers: int = 1,
+        layer_mix: bool = False,
+        pooling: Literal["mean", "attentive"] = "mean",
+        audio_dropout: float = 0.1,
+        text_dropout: float = 0.1,
+        projection: int = 128,
+        fusion: str = "concat",
+        modality_dropout: float = 0.0,
+        max_seconds: float = 30.0,
+        fingerprints: dict[str, str] | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classes = list(classes)
+        self.max_seconds = max_seconds
+        self.modality_dropout = modality_dropout
+        self.about = dict(about or {})
+        chosen = {"audio": (audio, audio_dropout), "text": (text, text_dropout)}
+        self.encoders = nn.ModuleDict(
+            {
+                modality: build_encoder(
+                    name,
+                    modality,
+                    trainable_layers=trainable_layers,
+                    view_depth=view_depth,
+                    dropout=dropout,
+                    head_width=head_width,
+                    head_layers=head_layers,
+                    layer_mix=layer_mix,
+                    pooling=pooling,
+                )
+                for modality, (name, dropout) in chosen.items()
+                if name != ABSENT
+            }
+        )
+        for modality, fingerprint in (fingerprints or {}).items():
+            if self.encoder(modality).fingerprint != fingerprint:
+                raise InputError(
+                    f"the {modality} encoder {chosen[modality][0]!r} found here is not the one that this model was "
+                    "trained on (its fingerprint differs): install the version of turbo-kit, or the encoder, "
+                    "that the model was made with."
+                )
+        self.fingerprints = {modality: self.encoder(modality).fingerprint for modality in self.encoders}
+        widths = {modality: self.encoder(modality).width for modality in self.encoders}
+        self.projections = nn.ModuleDict(
+            {m: nn.Linear(width, projection) if projection else nn.Identity() for m, width in widths.items()}
+        )
+        self.fusion = Fusion(widths, fusion)
+        self.classifier = nn.Linear(self.fusion.width, len(self.classes))
+        # Stands in for a modality that is missing; learnt by hiding modalities in training.
+        self.absent = nn.ParameterDict(
+            {m: nn.Parameter(torch.zeros(width)) for m, width in widths.items()} if modality_dropout else {}
+        )
+
+    @classmethod
+    def from_config(cls, config: RunConfig, classes: Sequence[str]) -> Self:
+        """An untrained model as `config` describes it."""
+        shared = (
+            "audio text trainable_layers view_depth head_width head_layers layer_mix pooling audio_dropout "
+            "text_dropout projection fusion modality_dropout max_seconds"
+        )
+        return cls(classes=list(classes), **{name: getattr(config, name) for name in shared.split()})
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the model has encoders for."""
+        return tuple(self.encoders)
+
+    def encoder(self, modality: str) -> Encoder:
+        """The encoder of a modality."""
+        encoder = self.encoders[modality]
+        if not isinstance(encoder, Encoder):
+            raise TypeError(f"{modality} is not an encoder")
+        return encoder
+
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """What each hidden state weighs in the learned mix, by modality, the embeddings first; empty without a mix."""
+        found = {modality: self.encoder(modality).layer_weights for modality in self.encoders}
+        return {modality: weights.tolist() for modality, weights in found.items() if weights is not None}
+
+    def forward(
+        self, hidden: Mapping[str, TrunkOutput], passes: int = 1, absent: Mapping[str, Tensor] | None = None
+    ) -> ModelOutput:
+        """Runs the heads once for each pass and classifies what they see together.
+
+        Args:
+            hidden: what each modality's trunk gave for the B clips.
+            passes: how many views of each clip.
+            absent: (B,) bool by modality, True where the classifier must do without it. In training, modality
+                dropout hides further ones.
+        """
+        encoded = {modality: self.encoder(modality)(hidden[modality], passes) for modality in self.encoders}
+        pooled = {modality: result.pooled for modality, result in encoded.items()}
+        views = {
+            f"{modality[0]}{number}": self.projections[modality](view)
+            for modality, both in pooled.items()
+            for number, view in enumerate(both, start=1)
+        }
+        size, device = len(next(iter(hidden.values())).mask), self.classifier.weight.device
+        hide = dict(absent or {}) | (self._hidden_at_random(size, device) if self.training else {})
+        seen = {m: self._without(e, hide[m], self.absent[m]) if m in hide else e for m, e in encoded.items()}
+        return ModelOutput(views, self.classifier(self.fusion(seen)), pooled)
+
+    @staticmethod
+    def _without(encoded: EncoderOutput, hidden: Tensor, absent: Tensor) -> EncoderOutput:
+        """The encoding with the absent-vector in place of the clips that `hidden` (B,) marks."""
+        absent = absent.to(encoded.pooled.dtype)
+        sequence = torch.where(hidden[:, None, None], absent, encoded.sequence)
+        return EncoderOutput(sequence, encoded.mask, torch.where(hidden[:, None], absent, encoded.pooled))
+
+    def _hidden_at_random(self, size: int, device: torch.device) -> dict[str, Tensor]:
+        """One of the two modalities of a clip, never both, at the rate `modality_dropout`."""
+        if not self.modality_dropout:
+            return {}
+        hit = torch.rand(size, device=device) < self.modality_dropout
+        first = torch.rand(size, device=device) < 0.5
+        one, other = self.modalities
+        return {one: hit & first, other: hit & ~first}
+
+    def predict(
+        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
+    ) -> "pd.DataFrame":
+        """Classifies clips.
+
+        Args:
+            audio_paths: the clips' audio files.
+            texts: their transcripts, in the same order.
+
+        Returns:
+            One row a clip: `label`, and the probability of each class as `p_<class>`.
+
+        Raises:
+            InputError: lists of different length, an unreadable clip, or a modality left out of a model that was not
+                trained to do without it (`modality_dropout` above 0).
+        """
+        return self.predict_and_embed(audio_paths, texts)[0]
+
+    def embed(
+        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
+    ) -> "dict[str, NDArray[np.float32]]":
+        """Embeds clips.
+
+        Args:
+            audio_paths: the clips' audio files.
+            texts: their transcripts, in the same order.
+
+        Returns:
+            For each modality given, what the classifier reads, (N, D), under its name, and its projection into the
+            space that the contrastive terms compare, (N, projection), under `<modality>_projected`.
+
+        Raises:
+            InputError: as for `predict`.
+        """
+        return self.predict_and_embed(audio_paths, texts)[1]
+
+    def predict_and_embed(
+        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
+    ) -> "tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]":
+        """What `predict` and `embed` return, of one look at the clips."""
+        import pandas as pd
+
+        outputs = list(self._run(audio_paths, texts))
+        probabilities = torch.cat([output.logits[0] for output in outputs]).float().softmax(dim=-1).cpu().numpy()
+        table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
+        table.insert(0, "label", [self.classes[i] for i in probabilities.argmax(axis=1)])
+        arrays = {}
+        for modality in self._given(audio_paths, texts):
+            arrays[modality] = torch.cat([output.pooled[modality][0] for output in outputs])
+            arrays[f"{modality}_projected"] = torch.cat([output.views[f"{modality[0]}1"] for output in outputs])
+        return table, {name: array.float().cpu().numpy() for name, array in arrays.items()}
+
+    def _run(self, audio_paths: Sequence[str | Path] | None, texts: Sequence[str] | None) -> Iterator[ModelOutput]:
+        """What the model makes of the clips, batch by batch, without dropout."""
+        given = self._given(audio_paths, texts)
+        was_training = self.training
+        self.eval()
+        try:
+            for start in range(0, len(next(iter(given.values()))), PREDICT_BATCH):
+                items = {m: list(values[start : start + PREDICT_BATCH]) for m, values in given.items()}
+                with torch.inference_mode():
+                    yield self._output(items)
+        finally:
+            self.train(was_training)
+
+    def _given(self, audio_paths: Sequence[str | Path] | None, texts: Sequence[str] | None) -> dict[str, Sequence[Any]]:
+        given = {m: v for m, v in (("audio", audio_paths), ("text", texts)) if v is not None and m in self.modalities}
+        if not given or not all(len(values) for values in given.values()):
+            raise InputError(f"nothing to predict: give {' and '.join(self.modalities)} of at least one clip.")
+        if len({len(values) for values in given.values()}) > 1:
+            raise InputError(
+                f"{len(given['audio'])} audio files and {len(given['text'])} texts: give one of each a clip."
+            )
+        for modality in self.modalities:
+            if modality not in given and not self.absent:
+                raise InputError(
+                    f"this model needs {modality} for every clip: it was trained without missing modalities. "
+                    f"Give {modality}, or train with modality_dropout above 0."
+                )
+        return given
+
+    def _output(self, items: dict[str, list[Any]]) -> ModelOutput:
+        names = {
+            "audio": list(map(str, items.get("audio", ()))),
+            "text": list(map(reprlib.repr, items.get("text", ()))),
+        }
+        if "audio" in items:
+            clips = [Utterance(name, Path(name), "", None, "") for name in names["audio"]]
+            items = {**items, "audio": list(decode_all(clips, self.max_seconds))}
+        size, device = len(next(iter(items.values()))), self.classifier.weight.device
+        hidden = {m: self.encoder(m).trunk(values, names[m]) for m, values in items.items()}
+        absent = {m: torch.ones(size, dtype=torch.bool, device=device) for m in self.modalities if m not in items}
+        for modality in absent:  # any input will do: the absent-vector takes its place
+            blank: list[Any] = [""] if modality == "text" else [torch.zeros(16_000).numpy()]
+            one = self.encoder(modality).trunk(blank)
+            hidden[modality] = TrunkOutput(*(part.expand(size, *part.shape[1:]) for part in one))
+        output: ModelOutput = self(hidden, absent=absent)
+        return output
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Every parameter that training moves; the frozen trunks are found by name and checked by fingerprint."""
+        return {name: value.detach() for name, value in self.named_parameters() if value.requires_grad}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over what `trained_state` gave.
+
+        Raises:
+            InputError: parameters are missing, left over or of another shape.
+        """
+        own = self.trained_state()
+        for name in own.keys() ^ state.keys():
+            where = "missing from" if name in own else "unknown to the model, and in"
+            raise InputError(f"parameter {name!r} is {where} the saved weights: they belong to another model.")
+        for name, value in own.items():
+            if value.shape != state[name].shape:
+                raise InputError(f"parameter {name!r} is {tuple(state[name].shape)}, expected {tuple(value.shape)}.")
+            value.copy_(state[name])
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from safetensors.torch import save_file
+
+        state = {name: value.contiguous().cpu() for name, value in self.trained_state().items()}
+        save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
+        arguments: Any = self._hub_mixin_config
+        config = {**arguments, "fingerprints": self.fingerprints, "about": self.about}
+        (save_directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
+        (save_directory / "README.md").write_text(
+            model_card(self.classes, self.modalities, self.about, optional=bool(self.absent)), encoding="utf-8"
+        )
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, revision: str | None = None, **options: Any) -> Self:
+        from huggingface_hub import hf_hub_download
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        download = {k: options.pop(k) for k in ("cache_dir", "force_download", "local_files_only", "token")}
+        file = Path(model_id) / WEIGHTS_FILE
+        if not Path(model_id).is_dir():
+            file = Path(hf_hub_download(repo_id=model_id, filename=WEIGHTS_FILE, revision=revision, **download))
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; a saved model has {WEIGHTS_FILE} and config.json in its folder.")
+        try:
+            model = cls(**options)
+            model.load_trained_state(load_file(file))
+        except (SafetensorError, AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{file.parent} holds no model of turbo-kit ({error}): save it again.") from error
+        return model.eval()

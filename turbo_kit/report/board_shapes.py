@@ -1,0 +1,67 @@
+"""What a row's own pair weights make of its objective's pair board."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple, Self
+
+from turbo_kit.board import PairKey
+from turbo_kit.objectives import Objective, PairBoard
+
+
+class Board(NamedTuple):
+    """The pair board of a row, and the weights that its preset has by itself."""
+
+    pairs: PairBoard
+    usual: dict[str, float]
+
+    @classmethod
+    def of(cls, objective: str, pair_weights: Mapping[str, float]) -> Self:
+        """The board of a preset with a row's own weights by pair, as in ``{"a1-t2": 0}``."""
+        own: dict[PairKey, float] = dict(pair_weights.items())
+        changed, preset = (Objective.preset(objective, pair_weights=weights).board for weights in (own, {}))
+        return cls(changed, _weights(preset))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each pair by its name."""
+        return _weights(self.pairs)
+
+    @property
+    def alone(self) -> str | None:
+        """The only pair that is computed, of several."""
+        active = self.pairs.active
+        return active[0].name if len(active) == 1 < len(self.pairs.pairs) else None
+
+    @property
+    def left_out(self) -> list[str]:
+        """The preset's pairs that are not computed, where all others weigh what they do in the preset."""
+        weights = self.weights
+        missing = [name for name, weight in self.usual.items() if weight and not weights[name]]
+        return missing if weights == self.usual | dict.fromkeys(missing, 0.0) else []
+
+    @property
+    def sums(self) -> tuple[float, float] | None:
+        """Sum of the in-modal and of the cross-modal weights, where several pairs weigh the same within each kind."""
+        kinds = [[pair.weight for pair in self.pairs.pairs if pair.in_modal == kind] for kind in (True, False)]
+        if self.alone or not self.pairs.active or any(len(set(weights)) != 1 for weights in kinds):
+            return None
+        return sum(kinds[0]), sum(kinds[1])
+
+    @property
+    def ratio(self) -> str | None:
+        """Those sums as the simplest whole numbers, or as they are where no numbers up to 100 give their ratio."""
+        if self.sums is None:
+            return None
+        first, second = self.sums
+        if not first or not second:
+            return f"{int(first > 0)} : {int(second > 0)}"
+        large, small = max(first, second), min(first, second)
+        simple = Fraction(large / small).limit_denominator(100)
+        if abs(float(simple) - large / small) > 1e-6 * large / small:
+            return f"{first:g} : {second:g}"
+        parts = (simple.numerator, simple.denominator)
+        return "{} : {}".format(*(parts if first >= second else reversed(parts)))
+
+
+def _weights(board: PairBoard) -> dict[str, float]:
+    return {pair.name: pair.weight for pair in board.pairs}

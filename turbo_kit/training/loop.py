@@ -1,0 +1,308 @@
+"""Training: the loop over epochs, the choice of one, and the run folder that comes of it."""
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turbo_kit.config import ABSENT, InputError, RunConfig
+from turbo_kit.corpora import Corpus
+from turbo_kit.corpora.conditions import transcript_errors
+from turbo_kit.corpora.utterance import UNLABELLED
+from turbo_kit.identity import planned_run, source_fingerprint
+from turbo_kit.metrics import classification_scores, selection_score, threshold_at, truth_and_score
+from turbo_kit.model.inference import model_outputs
+from turbo_kit.runs import Run, clear, fold_part, write_atomically, write_json
+from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
+from turbo_kit.training.evaluation import card_scores, predict_and_score, write_epochs, write_outputs
+from turbo_kit.training.optimizer import build_fabric
+from turbo_kit.training.setup import TrainingSetup, prepare
+from turbo_kit.training.trainer import Step, Trainer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHECKED_STEPS = 20
+"""Losses are looked at after so many steps and at the end of an epoch: a look makes the host wait for a GPU."""
+
+DIVERGED = "diverged.json"
+"""In the folder of a run whose loss was not finite: in which batch, which terms, and of which clips."""
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: RunConfig,
+    train: Corpus,
+    dev: Corpus,
+    out: str | Path = "runs",
+    *,
+    again: bool = False,
+    progress: bool = False,
+    save_every: float = 60.0,
+) -> Run:
+    """Trains one model and chooses its best epoch on development data; the test list is not among the arguments.
+
+    A training that was stopped, however rudely, goes on from where it was last saved when it is started again, and its
+    numbers are those of one that was never stopped: to the last bit on a CPU with as many threads.
+
+    Args:
+        config: every knob of the run.
+        train: the clips to learn from; those without a label take part in the contrastive terms alone.
+        dev: the clips that choose the epoch, by UA (EER for two classes); of equal epochs the earlier one. For two
+            classes they also choose the threshold that keeps to `false_accept_rate`.
+        out: the folder that the run folder is made in.
+        again: train from the beginning, even if this very run is there already or half done.
+        progress: show progress bars.
+        save_every: seconds after which it is saved, once the next `CHECKED_STEPS` steps are taken.
+
+    Returns:
+        The run; one that is there already is returned as it is.
+
+    Raises:
+        InputError: a config that does not fit, or a clip that cannot be used: nothing is left behind then. A loss that
+            is not finite: `DIVERGED` and the best model so far are kept in the run folder. A training that was stopped
+            with another number of processes or on another kind of device.
+    """
+    run = planned_run(config, train, dev, out)
+    fabric = build_fabric(config)
+    if fabric.broadcast(run.trained and not again):
+        log.info("%s is there already: nothing is trained.", run.folder)
+        return run
+    if again and fabric.is_global_zero:
+        (run.folder / UNFINISHED).unlink(missing_ok=True)
+    started = time.perf_counter()
+    progress = progress and fabric.is_global_zero
+    setup = prepare(config, train, dev, fabric, progress=progress)
+    features_seconds = time.perf_counter() - started
+    record = _fit(setup, run, save_every, progress)
+    if fabric.is_global_zero:
+        _write(run, setup, train, record, features_seconds)
+    fabric.barrier()
+    return run
+
+
+def _write(run: Run, setup: "TrainingSetup", train: Corpus, record: "_TrainingRecord", features_seconds: float) -> None:
+    """Inspects the model of the best epoch, and writes the run folder."""
+    import pandas as pd
+
+    config, model, dev = setup.config, setup.model, setup.dev
+    model.load_trained_state(record.best_weights)
+    table, arrays, scores = predict_and_score(model, setup.dev_features, dev, config.seed)
+    if len(dev.classes) == 2:
+        scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), config.false_accept_rate)
+    model.about = _facts(config, train, scores)
+    result = {
+        "status": "trained",
+        "config": config.to_dict(),
+        "classes": list(train.classes),
+        "about_corpus": train.about,
+        "transcripts": {
+            "source": config.transcripts,
+            "word_error_rate": {"train": transcript_errors(train), "dev": transcript_errors(dev)},
+        },
+        "best_epoch": record.best_epoch,
+        "metrics": {"dev": scores},
+        "timings": {
+            "features_seconds": features_seconds,
+            "training_seconds": record.seconds,
+            "epochs": len(record.rows),
+            "seconds_per_epoch": record.seconds / len(record.rows),
+            "resumed": record.resumed,
+        },
+        "versions": _versions(),
+        "device": str(setup.fabric.device),
+        "processes": setup.fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "source": source_fingerprint(),
+        "encoders": model.fingerprints,
+        "layer_weights": model.layer_weights,
+        "parameters": sum(value.numel() for value in model.trained_state().values()),
+    }
+    clear(run, but=UNFINISHED)
+    write_json(run.folder / "config.json", config.to_dict())
+    write_json(run.folder / "fold.json", {"train": fold_part(train), "dev": fold_part(dev)})
+    write_atomically(run.folder / "history.parquet", pd.DataFrame(record.rows).to_parquet)
+    write_outputs(run, {"dev": (table, arrays)})
+    if record.epochs:
+        write_epochs(run, record.epochs)
+    write_atomically(run.folder / "checkpoint", model.save_pretrained)
+    write_json(run.folder / "result.json", result)
+    (run.folder / UNFINISHED).unlink(missing_ok=True)  # only now: until here a stop costs no more than before
+
+
+@dataclass
+class _TrainingRecord:
+    """What has come of a training so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of the history
+    best_epoch: int = 0  # the one that development data prefers; of equal ones the earlier
+    best_score: float = -math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    epochs: "list[dict[str, NDArray[np.float32]]]" = field(default_factory=list)  # development outputs, if wanted
+    losses: list[dict[str, Tensor]] = field(default_factory=list)  # of the batches of the epoch under way
+    seconds: float = 0.0
+    resumed: int = 0  # how often the training was stopped and went on
+
+    def state(self) -> dict[str, Any]:
+        """Itself as `write_state` takes it."""
+        names = self.losses[0] if self.losses else ()
+        losses = {name: torch.stack([batch[name] for batch in self.losses]) for name in names}
+        epochs = [{name: torch.from_numpy(array) for name, array in outputs.items()} for outputs in self.epochs]
+        return vars(self) | {"losses": losses, "epochs": epochs}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "_TrainingRecord":
+        """What `state` gave, to go on with; the losses on the device where those of the next batches will be."""
+        values = zip(*(losses.to(device).unbind() for losses in state["losses"].values()), strict=True)
+        losses = [dict(zip(state["losses"], batch, strict=True)) for batch in values]
+        epochs = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in state["epochs"]]
+        return cls(**{**state, "losses": losses, "epochs": epochs, "resumed": state["resumed"] + 1})
+
+
+def _fit(setup: TrainingSetup, run: Run, save_every: float, progress: bool) -> _TrainingRecord:
+    """Trains epoch by epoch, looks at development data after each, and keeps the best epoch's weights."""
+    from tqdm.auto import tqdm
+
+    config, fabric = setup.config, setup.fabric
+    state = fabric.broadcast(read_state(run.folder / UNFINISHED) if fabric.is_global_zero else None)
+    if state is None:
+        record = _TrainingRecord(epochs=[development_outputs(setup)] if config.epoch_embeddings else [])
+        training = Trainer(setup)
+    else:
+        try:
+            training = Trainer(setup, state["training"])
+            record = _TrainingRecord.from_state(state["course"], fabric.device)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the "
+                "beginning with again=True."
+            ) from error
+        log.info("%s: going on after batch %d of epoch %d.", run.folder, training.number, training.epoch)
+    bar = tqdm(total=config.epochs, initial=len(record.rows), desc=config.objective, unit="epoch", disable=not progress)
+    saved = time.perf_counter()
+    begun, checked = saved - record.seconds, len(record.losses)
+    for step in training:
+        record.losses.append(step.losses)
+        ended = step.number == len(setup.batches)
+        if not ended and step.number % (CHECKED_STEPS * config.accumulate):
+            continue
+        _check_losses(run, setup, record, step, checked)
+        if ended:
+            _end_epoch(run, setup, record, step, begun)
+            bar.update()
+            bar.set_postfix_str("loss {train_loss:.3f}, dev UA {dev_UA:.3f}".format(**record.rows[-1]))
+            if step.epoch == config.epochs or (config.patience and step.epoch - record.best_epoch >= config.patience):
+                break
+        checked, now = len(record.losses), time.perf_counter()
+        if fabric.broadcast(now - saved >= save_every):
+            record.seconds = now - begun
+            state = {"training": training.state(), "course": record.state()}
+            if fabric.is_global_zero:
+                write_state(run.folder / UNFINISHED, state)
+            saved = time.perf_counter()
+    record.seconds = time.perf_counter() - begun
+    bar.total = bar.n  # a notebook draws a bar that ends before its total in red
+    bar.refresh()
+    bar.close()
+    return record
+
+
+def _end_epoch(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: Step, begun: float) -> None:
+    """Asks development data what the epoch was worth, and adds it to the course."""
+    outputs = development_outputs(setup)
+    if not np.isfinite(outputs["logits"]).all():
+        _stop(run, setup, record, f"after epoch {step.epoch} the model's outputs are not finite: lower learning_rate.")
+    dev_loss, scores = development_scores(setup, outputs)
+    means = {name: float(sum(batch[name] for batch in record.losses)) / len(record.losses) for name in step.losses}
+    row: dict[str, Any] = {"epoch": step.epoch, **means, "dev_loss": dev_loss}
+    row |= {f"dev_{name}": scores[name] for name in ("UA", "WA", "EER") if name in scores}
+    seconds = time.perf_counter() - begun - sum(earlier["seconds"] for earlier in record.rows)
+    record.rows.append(row | {"learning_rate": step.learning_rate, "seconds": seconds})
+    record.losses = []
+    if setup.config.epoch_embeddings:
+        record.epochs.append(outputs)
+    score = setup.fabric.broadcast(selection_score(scores))  # all processes stop at the same epoch
+    if score > record.best_score:
+        record.best_epoch, record.best_score = step.epoch, score
+        record.best_weights = {name: value.clone() for name, value in setup.model.trained_state().items()}
+
+
+def _check_losses(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: Step, since: int) -> None:
+    """Stops at the first batch of the epoch, after the first `since`, whose loss is not finite."""
+    totals = torch.stack([batch["train_loss"] for batch in record.losses[since:]])
+    for number, finite in enumerate(totals.isfinite().tolist(), start=since + 1):
+        if not finite:
+            losses = {name.removeprefix("term."): float(loss) for name, loss in record.losses[number - 1].items()}
+            total, clips = losses.pop("train_loss"), setup.batches.clips(step.epoch, number)
+            terms = [name for name, loss in losses.items() if not math.isfinite(loss)] or ["the sum"]
+            named = ", ".join(clips[:3]) + (f" and {len(clips) - 3} more" if len(clips) > 3 else "")
+            facts = {"epoch": step.epoch, "batch": number, "loss": str(total), "terms": terms, "clips": clips}
+            _stop(
+                run,
+                setup,
+                record,
+                f"the loss is {total} in batch {number} of epoch {step.epoch} (not finite: {', '.join(terms)}; clips "
+                f"{named}): lower learning_rate, or raise temperature.",
+                facts,
+            )
+
+
+def _stop(
+    run: Run, setup: TrainingSetup, record: _TrainingRecord, fault: str, facts: Mapping[str, Any] | None = None
+) -> NoReturn:
+    """Ends a training that cannot go on: writes down why, keeps the best model so far, and says where."""
+    if setup.fabric.is_global_zero and facts:
+        write_json(run.folder / DIVERGED, facts)
+        fault += f" All of them are named in {run.folder / DIVERGED}."
+    if record.best_epoch:
+        setup.model.load_trained_state(record.best_weights)
+        if setup.fabric.is_global_zero:
+            write_atomically(run.folder / "checkpoint", setup.model.save_pretrained)
+        fault += f" The model of epoch {record.best_epoch}, the best one, is kept in {run.folder / 'checkpoint'}."
+    raise InputError(fault)
+
+
+def development_outputs(setup: TrainingSetup) -> "dict[str, NDArray[np.float32]]":
+    """What the model makes of the development clips now, without dropout: see `model_outputs`."""
+    setup.model.eval()
+    return model_outputs(setup.model, setup.dev_features)
+
+
+def development_scores(
+    setup: TrainingSetup, outputs: "Mapping[str, NDArray[np.float32]]"
+) -> tuple[float, dict[str, Any]]:
+    """Cross-entropy and scores of those outputs."""
+    logits = torch.from_numpy(outputs["logits"][0])
+    labels = torch.tensor(setup.dev.labels)
+    loss = float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED))
+    return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), setup.dev.classes)
+
+
+def _facts(config: RunConfig, train: Corpus, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model card says of where a model comes from."""
+    encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items() if name != ABSENT)
+    return {
+        "objective": config.objective,
+        "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.fold}. {train.about} "
+        f"Encoders: {encoders}.",
+        "scores": card_scores("dev", scores),
+        "threshold": {"value": scores["threshold"], "target": config.false_accept_rate}
+        if "threshold" in scores
+        else {},
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("turbo-kit", "torch", "transformers", "lightning-fabric", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
