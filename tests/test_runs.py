@@ -7,8 +7,8 @@ from safetensors.numpy import load_file, save_file
 
 import turbo_kit.encoders.build
 from turbo_kit import InputError, Run, TurboModel
-from turbo_kit.identity import planned_run
-from turbo_kit.runs import _trunk_fingerprint, _trunks, finished_runs, runs_in, write_atomically, write_json
+from turbo_kit.identity import _trunk_fingerprint, _trunks, planned_run
+from turbo_kit.runs import finished_runs, runs_in, write_atomically, write_json
 
 
 def test_whatever_would_change_the_result_changes_the_folder(quick, tones_corpus, tmp_path):
@@ -49,7 +49,7 @@ def test_a_run_is_named_by_the_trunks_that_it_reads(quick, knobs):
 def test_a_change_of_the_source_changes_the_folder(quick, tones_corpus, tmp_path, monkeypatch):
     fold = tones_corpus.fold(0)
     before = planned_run(quick(), fold.train, fold.dev, tmp_path)
-    monkeypatch.setattr("turbo_kit.runs.source_fingerprint", lambda: "changed")
+    monkeypatch.setattr("turbo_kit.identity.source_fingerprint", lambda: "changed")
     assert planned_run(quick(), fold.train, fold.dev, tmp_path) != before
 
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from explorer.small_maps import small_map
+from fake_runs import write_run
 from outcomes import stopped_before
-from report.fake_runs import write_run
 from safetensors.torch import load_file, save_file
+from small_maps import small_map
 
 from turbo_kit import InputError, RunConfig, TurboModel, load_corpus, train
 from turbo_kit.ablation.grid import configs_of, read_grid

@@ -247,7 +247,7 @@ def test_each_kernel_computes_with_its_share_of_the_cores(quick, tmp_path):
 
 def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tmp_path, monkeypatch):
     forked = execute([quick()], tmp_path / "forked", threads=1)
-    monkeypatch.setattr("turbo_kit.ablation.kernel.CAN_FORK", False)
+    monkeypatch.setattr("turbo_kit.ablation.kernels.CAN_FORK", False)
     scratch = execute([quick()], tmp_path / "scratch", threads=1)
     assert (forked.failed, scratch.failed) == ({}, {})
     assert_same(results(tmp_path / "forked"), results(tmp_path / "scratch"))

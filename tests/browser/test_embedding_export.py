@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from explorer.small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
 from playwright.sync_api import expect
+from small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
 
 from turbo_kit.explorer.embedding_explorer import embedding_data, export_explorer
 

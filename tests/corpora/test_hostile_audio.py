@@ -19,7 +19,8 @@ from hostile import examples, spliced
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbo_kit import Corpus, InputError, Utterance, batches, evaluate, train
+from turbo_kit import Corpus, InputError, Utterance, evaluate, train
+from turbo_kit.corpora import decoding
 from turbo_kit.corpora.corpus import Fold
 from turbo_kit.corpora.decoding import SAMPLE_RATE, decode, decode_all, read_audio
 
@@ -79,7 +80,7 @@ def test_what_is_read_in_blocks_is_what_is_read_at_once(tmp_path: Path, monkeypa
         for seconds in (0.25, 1.0, np.inf):
             whole = decode(clip(tmp_path / name), seconds)
             for block in (1000, 2000, 2500, 10_000):
-                monkeypatch.setattr(batches, "BLOCK", block)
+                monkeypatch.setattr(decoding, "BLOCK", block)
                 np.testing.assert_array_equal(decode(clip(tmp_path / name), seconds), whole)
             monkeypatch.undo()
 

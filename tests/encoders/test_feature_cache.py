@@ -7,7 +7,7 @@ import pytest
 from turbo_kit import InputError, Utterance
 from turbo_kit.corpora.decoding import decode, decode_all
 from turbo_kit.encoders import build_encoder
-from turbo_kit.encoders import cache as cache_module
+from turbo_kit.encoders import feature_cache as cache_module
 from turbo_kit.encoders.feature_cache import FeatureStore, trunk_features
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from explorer.small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
-from report.fake_runs import CLASSES, write_run
+from fake_runs import CLASSES, write_run
 from safetensors.numpy import load_file, save_file
+from small_maps import CLIPS, HOSTILE, corpus_of, run_with_epochs, small_map
 
 from turbo_kit.config import InputError
 from turbo_kit.explorer.embedding_explorer import embedding_data, embedding_explorer, export_explorer

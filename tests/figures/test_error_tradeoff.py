@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from report.fake_detection import TWO, write_detection_run
+from fake_detection import TWO, write_detection_run
 from scipy.stats import norm
 
 from turbo_kit.figures import det_curves, marks, mean_curve, operating_point

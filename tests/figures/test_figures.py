@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import CLASSES, write_run
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from report.fake_runs import CLASSES, write_run
 from safetensors.numpy import load_file, save_file
 
 from turbo_kit.config import InputError

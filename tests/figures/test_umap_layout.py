@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from report.fake_runs import write_run
+from fake_runs import write_run
 
 from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample, separation
 

@@ -2,7 +2,7 @@
 
 import json
 
-from report.fake_runs import write_run
+from fake_runs import write_run
 
 from turbo_kit.metrics import at_threshold, threshold_at, truth_and_score
 

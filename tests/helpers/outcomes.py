@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from safetensors.torch import load_file
 
-from turbo_kit import training
 from turbo_kit.runs import Run
+from turbo_kit.training import loop
 from turbo_kit.training.trainer import Trainer
 
 
@@ -28,7 +28,7 @@ def stopped_before(number: int) -> Iterator[None]:
         return step(self, batch)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training, "CHECKED_STEPS", 1)  # so that it can be saved after each step
+        patch.setattr(loop, "CHECKED_STEPS", 1)  # so that it can be saved after each step
         patch.setattr(Trainer, "_step", stopping)
         yield
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from turbo_kit import RunConfig, load_fold, train, training
+from turbo_kit import RunConfig, load_fold, train
 from turbo_kit.objectives import Objective
+from turbo_kit.training import loop
 from turbo_kit.training.gradient_cache import backward
 from turbo_kit.training.setup import prepare
 
@@ -64,7 +65,7 @@ def main() -> None:
             if what == "killed" and os.environ["RANK"] == "1":
                 kill_at_the_third_loss()
             fold = load_fold(config)
-            training.CHECKED_STEPS = 1 if what == "saving" else training.CHECKED_STEPS
+            loop.CHECKED_STEPS = 1 if what == "saving" else loop.CHECKED_STEPS
             run = train(config, fold.train, fold.dev, here, save_every=0.0 if what == "saving" else 60.0)
             assert run.trained  # also where another process has written it
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from report.fake_runs import CLASSES, write_run
+from fake_runs import CLASSES, write_run
 from safetensors.numpy import save_file
 
 from turbo_kit import Corpus

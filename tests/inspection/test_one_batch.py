@@ -1,6 +1,6 @@
 import pytest
+import tiny_models
 import torch
-from encoders import tiny_models
 from torch import nn
 
 from turbo_kit import InputError, TurboModel

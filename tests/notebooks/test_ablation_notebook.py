@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import nbformat
 import papermill
 import pytest
-from report.fake_runs import write_run
+from fake_runs import write_run
 
 from turbo_kit.ablation.execute import notebook_path
 from turbo_kit.ablation.grid import configs_of, load_grid

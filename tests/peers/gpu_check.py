@@ -100,7 +100,7 @@ def steps_of(knobs: Mapping[str, Any], batch: int, seconds: float, compiled: boo
     config = RunConfig(batch_size=batch, epochs=10**6, compile=compiled, **knobs)
     clips = tuple(Utterance(str(n), Path(), str(n), CLASSES[n % 4], "") for n in range(batch))
     corpus = Corpus("random", clips, CLASSES)
-    with mock.patch("turbo_kit.steps.clip_features", partial(random_features, seconds=seconds)):
+    with mock.patch("turbo_kit.training.setup.clip_features", partial(random_features, seconds=seconds)):
         ready = prepare(config, corpus, corpus)
     return iter(Trainer(ready))
 

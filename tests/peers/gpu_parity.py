@@ -18,13 +18,13 @@ from info_nce import draw, ours, plain
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from turbo_kit import optimisation
 from turbo_kit.corpora import load_corpus
 from turbo_kit.corpora.decoding import decode
 from turbo_kit.encoders import TrunkOutput, build_encoder
 from turbo_kit.encoders.fast_dropout import attend, dropout
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective, ObjectiveOutput
+from turbo_kit.training import optimizer
 from turbo_kit.training.gradient_cache import Batch, backward
 
 CLIPS = 20  # more than a padded batch of the trunk holds
@@ -121,7 +121,7 @@ def gradient_step(
     """Loss and terms, gradients by parameter, and the random number that comes next, of one step of Turbo."""
     model, hidden = untrained(trainable_layers, rate)
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
-    wrapped = fabric.setup(optimisation.compiled(model.train()) if compiled else model.train())
+    wrapped = fabric.setup(optimizer.compile_model(model.train()) if compiled else model.train())
     objective = Objective.preset("turbo", contrastive_weight=0.1, temperature="learned").to(fabric.device)
     here = {m: TrunkOutput(*(part.to(fabric.device) for part in both)) for m, both in hidden.items()}
     parts = [
@@ -288,7 +288,7 @@ def gradient_caching(device: torch.device) -> list[Finding]:
     for name, layers in TRAINED.items():
         kinds = {"how": with_graphs_kept}, {}, {"seed": 2}
         runs = [gradient_step(device, layers, 0.3, chunk=7, **kind) for kind in kinds]
-        with mock.patch("turbo_kit.gradient_cache._restore"):
+        with mock.patch("turbo_kit.training.gradient_cache._restore"):
             runs.append(gradient_step(device, layers, 0.3, chunk=7))
         expected, expected_gradients, drawn = runs[0]
         away = [furthest(gradients, expected_gradients) for _, gradients, _ in runs[1:]]

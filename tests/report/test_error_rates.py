@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from report.fake_detection import TWO, write_detection_run
-from report.fake_runs import write_run
+from fake_detection import TWO, write_detection_run
+from fake_runs import write_run
 
 from turbo_kit.metrics import equal_error_rate, truth_and_score
 from turbo_kit.report.error_rates import detection_sections, detection_table

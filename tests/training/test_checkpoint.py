@@ -8,7 +8,8 @@ import pytest
 import torch
 from outcomes import Stopped, outcome, stopped_before
 
-from turbo_kit import InputError, evaluate, train, training
+from turbo_kit import InputError, evaluate, train
+from turbo_kit.training import loop
 from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
 from turbo_kit.training.trainer import Trainer
 
@@ -107,7 +108,7 @@ def test_another_number_of_processes_cannot_go_on(quick, fold, tmp_path, stopped
 def test_a_stop_while_the_run_folder_is_written_costs_no_more(quick, fold, tmp_path, stopped, monkeypatch):
     stopped(8, quick(), tmp_path)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training, "write_outputs", lambda *_: (_ for _ in ()).throw(Stopped))
+        patch.setattr(loop, "write_outputs", lambda *_: (_ for _ in ()).throw(Stopped))
         train(quick(), fold.train, fold.dev, tmp_path)
     run = train(quick(), fold.train, fold.dev, tmp_path)
     assert run.result["timings"]["resumed"] == 1
@@ -115,7 +116,7 @@ def test_a_stop_while_the_run_folder_is_written_costs_no_more(quick, fold, tmp_p
 
 
 def test_a_short_training_saves_nothing(quick, fold, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "write_state", lambda *_: pytest.fail("saved before its time"))
+    monkeypatch.setattr(loop, "write_state", lambda *_: pytest.fail("saved before its time"))
     train(quick(), fold.train, fold.dev, tmp_path)
 
 

@@ -2,8 +2,8 @@ import weakref
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
-from encoders import tiny_models
 
 from turbo_kit import InputError, train
 from turbo_kit.encoders import TrunkOutput
@@ -134,7 +134,7 @@ def test_without_the_random_state_of_each_chunk_the_gradient_would_be_another(re
     ready = ready(**DROPOUT, **WAYS[way])
     model, batch = batch_of(ready)
     expected = of_seed(ready, model, batch, with_graphs_kept)[1]
-    monkeypatch.setattr("turbo_kit.gradient_cache._restore", lambda states, device: None)
+    monkeypatch.setattr("turbo_kit.training.gradient_cache._restore", lambda states, device: None)
     assert furthest(of_seed(ready, model, batch, backward)[1], expected) > 0.01
 
 

@@ -15,8 +15,8 @@ from turbo_kit.objectives import Objective
 from turbo_kit.runs import Run
 from turbo_kit.training.loop import DIVERGED, development_outputs
 from turbo_kit.training.optimizer import build_optimizer
-from turbo_kit.training.setup import build_objective, prepare
-from turbo_kit.training.trainer import Trainer, _class_weights, _visible_labels
+from turbo_kit.training.setup import _class_weights, _visible_labels, build_objective, prepare
+from turbo_kit.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

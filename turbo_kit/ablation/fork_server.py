@@ -1,8 +1,8 @@
 """A process that has imported what a run needs and forks kernels from itself: a notebook then starts at once.
 
 It is started with `python -m turbo_kit.ablation.fork_server`, reads one request a line (JSON) from its input and
-answers with the process id of the new kernel. Where its input ends, because whoever started it has, it ends, and so do its
-kernels, which watch their parent.
+answers with the process id of the new kernel. Where its input ends, because whoever started it has, it ends, and so do
+its kernels, which watch their parent.
 """
 
 import importlib

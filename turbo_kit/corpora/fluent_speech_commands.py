@@ -74,8 +74,9 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
     about = (
         "Fluent Speech Commands: read commands to a smart home; found of the published counts: "
         f"{compare_with_published(Counter(u.split for u in utterances), PUBLISHED)}; {len(classes)} classes. "
-        f"Speakers are kept apart by the official lists and sentences are not: the same {sentences} are said again and again, and a "
-        "sentence names its intent, so text alone may know it by heart. The protocol speaker-text keeps them apart."
+        f"Speakers are kept apart by the official lists and sentences are not: the same {sentences} are said again "
+        "and again, and a sentence names its intent, so text alone may know it by heart. The protocol "
+        "speaker-text keeps them apart."
     )
     name = "fluent-speech-commands"
     return Corpus(name, utterances, classes, about, problems=tuple(problems), published=PUBLISHED)
