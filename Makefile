@@ -1,5 +1,6 @@
 # make demo: set up and run the whole story;  make lab: JupyterLab on the notebooks;
-# make test: set up and prove it;  make test-all: and run the notebooks, a browser and several processes as well;
+# make test: set up and prove it;  make test-all: and run the slow tests, such as notebooks, a browser and several processes;
+# both run 2 tests side by side, each in one thread; with more cores and memory:  make test WORKERS=8
 # make test-lowest: prove it with the lowest versions that pyproject.toml allows (a second environment);
 # make notebooks: execute them all anew, and store their outputs and the pictures of the README;
 # make bench: measure speed and memory beside peers (tests/peers/README.md);
@@ -9,7 +10,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+WORKERS ?= 2
 BIN = $(VENV)/bin
+# The tests of a file stay together: what they prepare is made once.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-all test-lowest lab notebooks bench gpu-check install clean
 
@@ -20,16 +24,16 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check turbo_kit tests
 	$(BIN)/ruff check turbo_kit tests
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-all: test
-	$(BIN)/pytest -m slow --no-skips
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m slow --no-skips
 
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(PYTHON) tests/tools/lowest.py > $(VENV)-lowest/lowest.txt
 	$(VENV)-lowest/bin/pip install --quiet $(PIP_ARGS) --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
-	$(VENV)-lowest/bin/pytest -m "not slow"
+	$(VENV)-lowest/bin/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 lab: install
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks

@@ -1,9 +1,13 @@
 """What all tests share: a small corpus of tones that can be learnt, a feature cache of its own, and quick settings."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Before NumPy and PyTorch are loaded: tests run side by side, each in one thread, and so do the processes they start.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ import soundfile
 from turbo_kit import Corpus, RunConfig, load_corpus
 
 SLOW = ("browser", "notebooks", "processes")
-"""Folders of tests that `make test` leaves to `make test-all`."""
+"""Folders of tests that `make test` leaves to `make test-all`; elsewhere a test may be marked slow by itself."""
 
 PITCH = {"high": 600.0, "low": 150.0, "middle": 300.0}
 WORD = {"high": "up", "low": "down", "middle": "along"}
@@ -43,8 +47,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Features go to a folder of the test run, never to the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Features go to a folder of the test run, one for all its workers, never to the user's cache."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TURBO_KIT_CACHE", str(folder))
         yield folder

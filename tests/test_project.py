@@ -108,6 +108,7 @@ def test_the_wheel_holds_what_a_run_needs_and_its_notices(installed):
     assert {path.name for path in licences.iterdir()} == {"LICENSE", "NOTICE"}
 
 
+@pytest.mark.slow
 def test_the_wheel_trains_by_notebook_outside_the_checkout(installed, tones, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(installed))
     code = "import turbo_kit, sys; from turbo_kit.cli import main; print(turbo_kit.__file__); main(sys.argv[1:])"

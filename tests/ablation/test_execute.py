@@ -1,3 +1,8 @@
+"""A grid of runs: executed once each, side by side, through real kernels, and gone on with where it stopped.
+
+Most tests that start kernels are slow; three stay for `make test`: a grid, a run that fails, and a search.
+"""
+
 import errno
 import json
 import os
@@ -92,6 +97,7 @@ def test_a_grid_is_run_once_through_the_notebook_and_goes_on_where_it_stopped(qu
     assert "0 running, 0 failed" in lines[1]
 
 
+@pytest.mark.slow
 def test_each_feature_is_computed_once_for_all_runs_side_by_side(quick, tones_corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("TURBO_KIT_CACHE", str(tmp_path / "cache"))
     configs = [quick(objective="ce", epochs=1, seed=seed, fold=fold) for seed in (0, 1) for fold in (0, 1)]
@@ -154,6 +160,7 @@ def test_a_failed_run_keeps_its_notebook_lets_the_others_go_on_and_is_retried_on
     assert "ZeroDivisionError" not in (failed / "notebook.ipynb").read_text()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_a_failed_run(quick, tmp_path, notebook_of):
     notebook_of("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     done = execute([quick()], tmp_path / "runs")
@@ -161,12 +168,14 @@ def test_a_kernel_that_dies_is_a_failed_run(quick, tmp_path, notebook_of):
     assert "DeadKernelError" in next(iter(done.failed.values()))
 
 
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_a_failed_run(quick, tmp_path, notebook_of):
     notebook_of("import time; time.sleep(60)")
     done = execute([quick()], tmp_path / "runs", hours=1 / 3600)
     assert "CellTimeoutError" in next(iter(done.failed.values()))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_failed_run_and_nothing_worse(quick, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -179,6 +188,7 @@ def test_a_full_disk_is_a_failed_run_and_nothing_worse(quick, tmp_path, monkeypa
     assert len(execute([quick(epochs=1)], tmp_path).runs) == 1  # nothing was recorded, so it is simply done next time
 
 
+@pytest.mark.slow
 def test_a_notebook_that_was_cut_off_after_its_run_is_executed_again(quick, tmp_path):
     (run,) = execute([quick(epochs=1)], tmp_path).runs
     trained = (run.folder / "history.parquet").stat().st_mtime_ns
@@ -206,6 +216,7 @@ def test_a_search_settles_a_knob_on_development_data_and_never_reads_the_test_li
     assert all(task.complete for part in tasks for task in part)
 
 
+@pytest.mark.slow
 def test_runs_whose_search_failed_wait_for_it(quick, tmp_path, notebook_of):
     notebook_of("1 / 0")
     config = quick(searched={"contrastive_weight": [0.1, 1.0], "seed": [100]})
@@ -215,6 +226,7 @@ def test_runs_whose_search_failed_wait_for_it(quick, tmp_path, notebook_of):
     assert {task.run.folder.name for task in plan([config], tmp_path / "runs")[0]} == set(done.failed)
 
 
+@pytest.mark.slow
 def test_two_grids_on_one_folder_share_their_runs(quick, tmp_path, monkeypatch):
     executed, original = [], execute_module._execute
 
@@ -239,12 +251,14 @@ def test_two_grids_on_one_folder_share_their_runs(quick, tmp_path, monkeypatch):
     assert [run.config.seed for run in found[3].runs] == [1, 0, 2]
 
 
+@pytest.mark.slow
 def test_each_kernel_computes_with_its_share_of_the_cores(quick, tmp_path):
     one = execute([quick(epochs=1)], tmp_path, threads=1).runs[0]
     two = execute([quick(epochs=1, seed=1)], tmp_path, threads=2).runs[0]
     assert (one.result["threads"], two.result["threads"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tmp_path, monkeypatch):
     forked = execute([quick()], tmp_path / "forked", threads=1)
     monkeypatch.setattr("turbo_kit.ablation.kernels.CAN_FORK", False)
@@ -253,12 +267,14 @@ def test_a_forked_kernel_gives_what_one_that_starts_from_scratch_gives(quick, tm
     assert_same(results(tmp_path / "forked"), results(tmp_path / "scratch"))
 
 
+@pytest.mark.slow
 def test_a_forked_kernel_shows_wide_tables_as_a_notebook_does(quick, tmp_path, notebook_of):
     notebook_of("import pandas as pd\nraise ValueError(f\"{pd.get_option('display.max_columns')} columns\")")
     (error,) = execute([quick()], tmp_path / "runs").failed.values()
     assert "20 columns" in error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp_path):
     command = [sys.executable, "-c", "from turbo_kit.cli import main; main()", "ablate", "--workers", "2"]
@@ -289,6 +305,7 @@ def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp
     assert not list((tmp_path / "killed").glob(f"*/{PARTIAL_NOTEBOOK}"))
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_is_to_be_run_what_is_done_and_how_long_it_may_take(quick, tmp_path):
     searched = {"contrastive_weight": [0.1, 1.0], "seed": [100]}
     configs = [quick(objective="ce", epochs=1, seed=seed) for seed in (0, 1)] + [quick(epochs=1, searched=searched)]
@@ -307,6 +324,7 @@ def test_the_plan_says_what_is_to_be_run_what_is_done_and_how_long_it_may_take(q
     assert len(search_configs(configs[2])) == 2
 
 
+@pytest.mark.slow
 def test_a_broken_result_file_of_a_search_is_named(quick, tmp_path):
     config = quick(epochs=1, searched={"contrastive_weight": [0.1, 1.0], "seed": [100]})
     execute([config], tmp_path)
@@ -316,6 +334,7 @@ def test_a_broken_result_file_of_a_search_is_named(quick, tmp_path):
         execute([config], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_gives_what_this_machine_gives(quick, tmp_path):
     distributed = pytest.importorskip("distributed")
     configs = [quick(objective=objective, epochs=2, seed=seed) for objective in ("ce", "turbo") for seed in (0, 1)]
@@ -336,7 +355,10 @@ def test_a_dask_scheduler_gives_what_this_machine_gives(quick, tmp_path):
         ({"scheduler": "tcp://127.0.0.1:9"}, "used with engine 'dask' alone"),
     ],
 )
-def test_a_scheduler_that_cannot_be_used_stops_the_grid(quick, tmp_path, options, message):
+def test_a_scheduler_that_cannot_be_used_stops_the_grid(quick, tmp_path, monkeypatch, options, message):
+    distributed = pytest.importorskip("distributed")
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda *given, **more: client(*given, **{**more, "timeout": 1}))
     with pytest.raises(InputError, match=message):
         execute([quick()], Path(tmp_path / "runs"), **options)
     assert list(runs_in(tmp_path / "runs")) == [] if (tmp_path / "runs").exists() else True

@@ -83,6 +83,7 @@ def test_without_a_gpu_it_says_so_and_fails_only_where_one_was_asked_for(run, mo
     assert run("--device", "cuda") == 1
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_model_and_arithmetic(run, tmp_path, capsys):
     file = tmp_path / "figures.json"
     options = ("--batches", 3, "--chunk", 2, "--seconds", 0.3, "--rounds", 1, "--json", file)
