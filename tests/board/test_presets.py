@@ -181,6 +181,15 @@ def test_presets_are_not_changed_by_use():
     assert set(Objective.preset("turbo").weights.values()) == {1.0}
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_data_of_a_preset_say_what_its_objective_computes(name):
+    objective, preset = Objective.preset(name), PRESETS[name]
+    assert preset.board == objective.board
+    assert preset.contrastive == bool(set(objective.weights) - {"cross_entropy", "r_drop"})
+    weights = {"t2-a1": 0.3, "a1-a2": 0.0}
+    assert preset.board.updated(weights) == Objective.preset(name, pair_weights=weights).board
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

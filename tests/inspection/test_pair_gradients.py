@@ -38,9 +38,11 @@ def test_one_direction_is_pulled_by_softmax_minus_identity():
     objective, views = Objective(direction="one"), random_views()
     look = look_at_pair(objective, views, "a1-t2")
     cosines = F.normalize(views["a1"], dim=1) @ F.normalize(views["t2"], dim=1).T
-    torch.testing.assert_close(look.logits, cosines / 0.05)
-    torch.testing.assert_close(look.softmax, look.logits.softmax(dim=1))
-    torch.testing.assert_close(look.gradient, (look.softmax - torch.eye(6)) / 6)
+    logits, softmax, gradient = map(torch.from_numpy, (look.logits, look.softmax, look.gradient))
+    torch.testing.assert_close(logits, cosines / 0.05)
+    torch.testing.assert_close(softmax, logits.softmax(dim=1))
+    torch.testing.assert_close(gradient, (softmax - torch.eye(6)) / 6)
+    torch.testing.assert_close(torch.from_numpy(look.negative_weights), negative_weights(logits))
     assert look.loss == pytest.approx(float(info_nce(views["a1"], views["t2"], direction="one")))
 
 
@@ -48,12 +50,12 @@ def test_one_direction_is_pulled_by_softmax_minus_identity():
 def test_the_symmetric_gradient_is_the_mean_of_rows_and_columns(groups):
     objective, views = Objective(temperature=0.5), random_views()
     look = look_at_pair(objective, views, "a1-t1", groups)
-    logits = look.logits.clone()
+    logits = torch.from_numpy(look.logits).clone()
     if groups is not None:
         logits[0, 1] = logits[1, 0] = -math.inf
         assert look.softmax[0, 1] == look.gradient[0, 1] == 0
     expected = ((logits.softmax(dim=1) + logits.softmax(dim=0)) / 2 - torch.eye(6)) / 6
-    torch.testing.assert_close(look.gradient, expected)
+    torch.testing.assert_close(torch.from_numpy(look.gradient), expected)
     assert look.loss == pytest.approx(float(info_nce(views["a1"], views["t1"], temperature=0.5, groups=groups)))
 
 
@@ -61,7 +63,7 @@ def test_equal_logits_cost_ln_of_the_batch():
     same = {name: torch.ones(6, 5) for name in ("a1", "t1")}
     look = look_at_pair(Objective(), same, "a1-t1")
     assert look.loss == pytest.approx(math.log(6))
-    torch.testing.assert_close(look.softmax, torch.full((6, 6), 1 / 6))
+    torch.testing.assert_close(torch.from_numpy(look.softmax), torch.full((6, 6), 1 / 6))
 
 
 def test_the_first_named_view_is_the_anchor_and_either_name_is_the_pair():

@@ -118,6 +118,11 @@ class PairBoard:
         """The views that the active pairs need, sorted."""
         return tuple(sorted({view for pair in self.active for view in (pair.first, pair.second)}))
 
+    def updated(self, weights: Mapping[PairKey, float]) -> PairBoard:
+        """The same board with pairs added, or given another weight; see `parse`."""
+        pairs = {pair.name: pair for pair in (*self.pairs, *PairBoard.parse(weights).pairs)}
+        return PairBoard(tuple(pairs.values()))
+
     def normalized(self) -> PairBoard:
         """The same board with its weights scaled to sum 1, so that boards with more pairs are not louder."""
         total = math.fsum(pair.weight for pair in self.pairs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from turbo_kit.board.pair_board import cross_modal_pairs, in_modal_pairs
+from turbo_kit.board.pair_board import PairBoard, cross_modal_pairs, in_modal_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,16 @@ class Preset:
     about: str
     source: str
     options: Mapping[str, Any]
+
+    @property
+    def board(self) -> PairBoard:
+        """The pair board of the preset, empty where it compares no pairs."""
+        return PairBoard.parse(self.options.get("pairs") or {})
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether it has contrastive terms, so that options such as the temperature change something."""
+        return bool(self.board.active) or any(self.options.get(term) for term in ("cyclic", "supcon"))
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -20,12 +20,13 @@ from turbo_kit.figures.style import (
     new_figure,
     wrapped,
 )
-from turbo_kit.inspection import ViewDistances
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from turbo_kit.inspection import ViewDistances
 
 Vectors = NDArray[np.floating[Any]]
 
@@ -47,7 +48,7 @@ UNLABELLED = Mark(MUTED, ".")
 def dropout_view_map(
     views: Vectors,
     still: Vectors,
-    distances: ViewDistances,
+    distances: "ViewDistances",
     labels: Sequence[int] | NDArray[np.int64],
     classes: Sequence[str],
     title: str = "",
@@ -120,7 +121,7 @@ def _map(
             axes.plot(*chosen.T, marker=mark.marker, **edge, **fill)
 
 
-def _mirrored(axes: "Axes", distances: ViewDistances) -> None:
+def _mirrored(axes: "Axes", distances: "ViewDistances") -> None:
     """Both distributions over one axis, one upwards and one downwards, each with its mean."""
     edges = np.linspace(0, np.sqrt(FARTHEST), BINS + 1)
     parts = (("own views", distances.spread, OWN, 1), ("other clip", distances.nearest, OTHER, -1))

@@ -91,7 +91,7 @@ def embedding_map(
 
     Distances inside a small neighbourhood mean something; the size of clusters, the gaps between them and the axes do
     not, so there are none. A clip moves from panel to panel only as far as its neighbours change: see
-    `turbo_kit.maps.aligned_maps`.
+    `turbo_kit.figures.umap_layout.aligned_maps`.
 
     Args:
         runs: by the name above the panel; a plain list is named by objective.

@@ -46,7 +46,7 @@ def pair_tables(look: "PairLook", clips: Sequence[str], pair: str) -> "Figure":
         figure = new_figure(2.6 + 0.66 * 3 * len(clips), 1.3 + 0.5 * len(clips))
         panels = figure.subplots(1, 3)
         for axes, (title, values) in zip(panels, titles.items(), strict=True):
-            cells = values.numpy(force=True).astype(float)
+            cells = values.astype(float)
             digits = 1 if title == "Logits" else 3
             heat_map(axes, cells, [[_number(v, digits) for v in row] for row in cells], clips, clips)
             axes.set_title(title)
@@ -67,15 +67,15 @@ def pair_maps(looks: "Mapping[str, PairLook]", with_logits: bool = True) -> "Fig
     from matplotlib import colormaps
 
     shades: Any = {"cmap": colormaps["cividis"].resampled(STEPS), "interpolation": "nearest"}
-    logits = [look.logits.numpy(force=True) for look in looks.values()]
+    logits = [look.logits for look in looks.values()]
     limits = {"vmin": min(map(np.min, logits)), "vmax": max(map(np.max, logits))}
     with drawing():
         figure = new_figure(1.5 * len(looks) + 1.3, 3.7 if with_logits else 2.1)
         grid = figure.subplots(1 + with_logits, len(looks), squeeze=False)
         for column, (name, look) in zip(grid.T, looks.items(), strict=True):
-            softmax = column[-1].imshow(_faint(look.softmax.numpy(force=True)), norm=_log(), **shades)
+            softmax = column[-1].imshow(_faint(look.softmax), norm=_log(), **shades)
             if with_logits:
-                above = column[0].imshow(look.logits.numpy(force=True), **limits, **shades)
+                above = column[0].imshow(look.logits, **limits, **shades)
             column[0].set_title(f"{name}\nloss {look.loss:.2f}")
             for axes in column:
                 axes.set(xticks=[], yticks=[])
@@ -166,21 +166,17 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
         table: what `temperature_table` gives.
         temperature: where the marker stands; a dotted line stands where a learned one starts.
     """
-    from turbo_kit.inspection.pair_gradients import HARDEST, negative_weights
-
     size = len(look.softmax)
     with drawing():
         figure = _fixed(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62)
         grid = figure.add_gridspec(2, 4, width_ratios=(1.75, 0.28, 1, 1))
         matrix = figure.add_subplot(grid[:, 0])
-        image = matrix.imshow(
-            _faint(look.softmax.numpy(force=True)), cmap="cividis", interpolation="nearest", norm=_log()
-        )
+        image = matrix.imshow(_faint(look.softmax), cmap="cividis", interpolation="nearest", norm=_log())
         matrix.set(xticks=[], yticks=[])
         _title(matrix, f"Softmax by row, temperature {temperature:.3g}")
         _softmax_bar(figure.colorbar(image, ax=matrix, orientation="horizontal", fraction=0.05, pad=0.04))
         ranks = figure.add_subplot(grid[0, 2])
-        shares = negative_weights(look.logits).mean(dim=0).numpy(force=True)
+        shares = look.negative_weights.mean(axis=0)
         ranks.plot(np.arange(1, size), 100 * shares, color=OKABE_ITO[0])
         ranks.axhline(100 / (size - 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         _title(ranks, "Push by rank, %")
@@ -189,7 +185,7 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
         for place, column, title, scale in (
             (grid[0, 3], "loss", "Loss", 1.0),
             (grid[1, 2], "effective_negatives", "Effective negatives", 1.0),
-            (grid[1, 3], "hardest_share", f"Push on {HARDEST} hardest, %", 100.0),
+            (grid[1, 3], "hardest_share", "Push on 5 hardest, %", 100.0),
         ):
             axes = figure.add_subplot(place)
             axes.plot(table.index, scale * table[column], color=OKABE_ITO[0])

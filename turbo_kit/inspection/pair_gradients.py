@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from turbo_kit.config import InputError, unknown
@@ -21,7 +23,7 @@ from turbo_kit.objectives import (
     info_nce,
     similarity_logits,
 )
-from turbo_kit.objectives.similarity import allowed_negatives
+from turbo_kit.objectives.masks import negatives_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,14 +34,16 @@ HARDEST = 5
 
 @dataclass(frozen=True)
 class PairLook:
-    """What InfoNCE makes of one pair of views of B clips; the first-named view is the anchor of each row."""
+    """What InfoNCE computes for one pair of views of B clips, as plain arrays; rows are anchors in the first view."""
 
-    logits: Tensor
+    logits: NDArray[np.float32]
     """(B, B) similarity over temperature."""
-    softmax: Tensor
+    softmax: NDArray[np.float32]
     """(B, B) of each row; 0 where a clip is left out of another's negatives."""
-    gradient: Tensor
+    gradient: NDArray[np.float32]
     """(B, B) of the pair's loss with respect to the logits: below 0 is pulled together, above 0 pushed apart."""
+    negative_weights: NDArray[np.float32]
+    """(B, B - 1) the share of the push that each negative of an anchor gets, the hardest first: `negative_weights`."""
     loss: float
 
 
@@ -88,12 +92,14 @@ def look_at_pair(
         logits = similarity_logits(first, second, used, objective.similarity)
     size = len(logits)
     identity = torch.eye(size, dtype=logits.dtype, device=logits.device)
-    kept = allowed_negatives(size, logits.device, groups, None) | identity.bool()
+    kept = negatives_mask(size, logits.device, groups, None) | identity.bool()
     # Seen as clips in the space of the logits themselves, the kit's own loss gives the gradient at the logits.
     leaf = logits.clone().requires_grad_()
     loss = info_nce(leaf, identity, temperature=1.0, similarity="dot", direction=objective.direction, groups=groups)
     (gradient,) = torch.autograd.grad(loss, leaf)
-    return PairLook(logits, logits.masked_fill(~kept, -math.inf).softmax(dim=1), gradient, loss.item())
+    softmax = logits.masked_fill(~kept, -math.inf).softmax(dim=1)
+    arrays = (tensor.numpy(force=True) for tensor in (logits, softmax, gradient, negative_weights(logits)))
+    return PairLook(*arrays, loss=loss.item())
 
 
 def term_losses(
@@ -234,7 +240,7 @@ def temperature_table(
     rows = []
     for temperature in temperatures:
         look = look_at_pair(objective, views, pair, temperature=temperature)
-        shares = negative_weights(look.logits)
+        shares = torch.from_numpy(look.negative_weights)
         entropy = -torch.special.xlogy(shares, shares).sum(dim=1)
         rows.append(
             {

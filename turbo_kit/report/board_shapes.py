@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple, Self
 
-from turbo_kit.board import PairKey
-from turbo_kit.objectives import Objective, PairBoard
+from turbo_kit.board import PRESETS, PairBoard, PairKey
 
 
 class Board(NamedTuple):
@@ -18,8 +17,8 @@ class Board(NamedTuple):
     def of(cls, objective: str, pair_weights: Mapping[str, float]) -> Self:
         """The board of a preset with a row's own weights by pair, as in ``{"a1-t2": 0}``."""
         own: dict[PairKey, float] = dict(pair_weights.items())
-        changed, preset = (Objective.preset(objective, pair_weights=weights).board for weights in (own, {}))
-        return cls(changed, _weights(preset))
+        preset = PRESETS[objective].board
+        return cls(preset.updated(own), _weights(preset))
 
     @property
     def weights(self) -> dict[str, float]:

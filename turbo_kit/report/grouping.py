@@ -3,17 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from turbo_kit.board import PRESETS
 from turbo_kit.config import InputError, unknown
-from turbo_kit.objectives import PRESETS, Objective
 from turbo_kit.report.naming import board_name, row_names
 from turbo_kit.report.rows import BASELINE, ONLY_FOR_PAIRS, Row
 from turbo_kit.runs import Run
-
-if TYPE_CHECKING:
-    pass
 
 
 def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
@@ -97,15 +93,9 @@ def is_baseline(row: Row, baseline: str) -> bool:
 
 def unused_options(row: Row) -> tuple[str, ...]:
     """The knobs that change nothing in this row."""
-    return () if _contrasts(row.objective) or row.runs[0].config.pair_weights else ONLY_FOR_PAIRS
-
-
-@cache
-def _contrasts(objective: str) -> bool:
-    """Whether an objective has contrastive terms by itself."""
-    if objective not in PRESETS:
-        return True
-    return bool(set(Objective.preset(objective).weights) - {"cross_entropy", "r_drop"})
+    preset = PRESETS.get(row.objective)
+    contrastive = preset is None or preset.contrastive or row.runs[0].config.pair_weights
+    return () if contrastive else ONLY_FOR_PAIRS
 
 
 def _chosen(runs: Sequence[Run], facts: dict[Run, dict[str, Any]]) -> dict[str, dict[int, float]]:

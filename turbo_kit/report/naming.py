@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from turbo_kit.board import PRESETS
 from turbo_kit.config import ABSENT
-from turbo_kit.objectives import PRESETS
 from turbo_kit.report.board_shapes import Board
 from turbo_kit.report.rows import Row
 

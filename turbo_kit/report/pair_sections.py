@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from turbo_kit.board import PRESETS
 from turbo_kit.figures import pair_matrix, pair_ratios, search_map
-from turbo_kit.objectives import PRESETS
 from turbo_kit.report.board_shapes import Board
 from turbo_kit.report.page import Picture, Section, Table, picture
 from turbo_kit.report.rows import Row
