@@ -1,9 +1,13 @@
+import inspect
 import json
+import pickle
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from turbo_kit import InputError, RunConfig
+from turbo_kit.config import Options, TrainingOptions
 
 
 def test_a_misspelt_parameter_is_an_error_with_the_nearest_name() -> None:
@@ -29,7 +33,7 @@ def test_a_misspelt_parameter_is_an_error_with_the_nearest_name() -> None:
         ({"searched": {"contrastive_weight": 0.1}}, r"searched\['contrastive_weight'\] = 0.1: expected a list"),
         ({"searched": {"contrastive_weight": [0.1]}}, "name the one seed of the search runs"),
         ({"searched": {"contrastive_weight": [0.1], "seed": [0]}}, "another one than the run's own"),
-        ({"searched": {"seed": [100]}}, "no knob to choose"),
+        ({"searched": {"seed": [100]}}, "no option to choose"),
         ({"searched": {"contrastive_weight": [], "seed": [100]}}, "is empty"),
         ({"searched": {"contrastive_wight": [0.1], "seed": [100]}}, "did you mean 'contrastive_weight'"),
         ({"searched": {"contrastive_weight": [-1], "seed": [100]}}, "contrastive_weight = -1.0 is out of range"),
@@ -81,3 +85,33 @@ def test_jupyter_shows_the_message_of_an_input_error_alone():
     with capture_output() as shown:
         shell.run_cell("from turbo_kit import RunConfig\nRunConfig(epochs=0)")
     assert shown.stdout.strip() == "InputError: epochs = 0 is out of range: it must be at least 1."
+
+
+def test_options_are_given_flat_and_stand_in_groups() -> None:
+    config = RunConfig(objective="ce", epochs=2, trainable_layers=1)
+    assert config.loss.objective == "ce"
+    assert config.training == TrainingOptions(epochs=2)
+    assert config.model.encoder.trainable_layers == config.trainable_layers == 1
+    assert RunConfig(training=TrainingOptions(epochs=2), seed=3).training == TrainingOptions(epochs=2, seed=3)
+    changed = config.replace(seed=4, head_width=64)
+    assert (changed.training.seed, changed.model.encoder.head_width, changed.loss) == (4, 64, config.loss)
+    assert pickle.loads(pickle.dumps(changed)) == changed
+
+
+def test_no_two_groups_have_an_option_of_one_name() -> None:
+    def count(group: Options) -> int:
+        values = [getattr(group, option.name) for option in fields(group)]
+        return sum(count(value) if isinstance(value, Options) else 1 for value in values)
+
+    config = RunConfig()
+    names = inspect.signature(RunConfig).parameters  # what help() and Jupyter show
+    assert sum(count(getattr(config, group.name)) for group in fields(config)) == len(config.to_dict()) == len(names)
+
+
+def test_a_group_of_another_kind_or_an_unknown_name_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"training = .*: expected TrainingOptions"):
+        RunConfig(training={"epochs": 2})
+    with pytest.raises(InputError, match="did you mean 'epochs'"):
+        RunConfig(epoch=2)
+    with pytest.raises(AttributeError, match="no option 'epoch'"):
+        _ = RunConfig().epoch

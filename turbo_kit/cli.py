@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -24,12 +24,12 @@ def demo(out: Path = Path("demo-runs")) -> None:
     from turbo_kit.ablation.grid import configs_of, load_grid
 
     _say("Corpus demo-emotion: synthetic speech, 4 classes. Four objectives, one fold and one seed each.")
-    _say("First of all, what the frozen encoders make of every clip is computed; later runs read it from a cache.")
+    _say("Computing features with the frozen encoders (once; cached afterwards).")
     _ablate(configs_of(load_grid("demo")), out)
 
 
 def train(
-    config: tyro.conf.OmitArgPrefixes[RunConfig] = RunConfig(),  # noqa: B008 (frozen)
+    config: Annotated[RunConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")] = RunConfig(),  # noqa: B008 (frozen)
     out: Path = Path("runs"),
     again: bool = False,
 ) -> None:
@@ -40,11 +40,12 @@ def train(
     Args:
         config: Every knob of the run.
         out: Folder that the run folder is made in.
-        again: Train even if this very run is there already.
+        again: Retrain even if this run exists.
     """
     import torch
 
-    from turbo_kit import evaluate, load_fold
+    from turbo_kit.corpora import load_fold
+    from turbo_kit.training import evaluate
     from turbo_kit.training import train as train_run
 
     fold = load_fold(config)
@@ -141,7 +142,8 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
         corpus: Name of a corpus, as turbo-kit corpus list tells them.
         out: The table: id, speaker, label, predicted label, probabilities, and each modality's embedding as a list.
     """
-    from turbo_kit import TurboModel, load_corpus
+    from turbo_kit.corpora import load_corpus
+    from turbo_kit.model import TurboModel
     from turbo_kit.model.inference import on_device
     from turbo_kit.runs import write_atomically
 

@@ -5,7 +5,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from turbo_kit.config import RunConfig
+from turbo_kit.config import EncoderConfig, RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.encoders import build_encoder
 from turbo_kit.runs import Run
@@ -19,26 +19,25 @@ def planned_run(config: RunConfig, train: Corpus, dev: Corpus, out: str | Path) 
     """
     parts = [config.to_dict(), train.fingerprint, dev.fingerprint, _trunks(config), source_fingerprint()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return Run(Path(out) / f"{config.objective}-fold{config.fold}-seed{config.seed}-{digest[:10]}")
+    return Run(Path(out) / f"{config.loss.objective}-fold{config.data.fold}-seed{config.training.seed}-{digest[:10]}")
 
 
 def _trunks(config: RunConfig) -> dict[str, str]:
-    cut = (config.trainable_layers, config.view_depth, config.layer_mix)
-    return {modality: _trunk_fingerprint(name, modality, *cut) for modality, name in config.modalities.items()}
+    cut = config.model.encoder.of_trunk
+    return {modality: _trunk_fingerprint(name, modality, cut) for modality, name in config.modalities.items()}
 
 
 @cache
-def _trunk_fingerprint(name: str, modality: str, layers: int, view_depth: int | None, layer_mix: bool) -> str:
-    encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=view_depth, layer_mix=layer_mix)
-    return encoder.fingerprint
+def _trunk_fingerprint(name: str, modality: str, config: EncoderConfig) -> str:
+    return build_encoder(name, modality, config).fingerprint
 
 
 @cache
 def source_fingerprint() -> str:
     """SHA-256 over the source of every room that decides a run's result."""
     package = Path(__file__).parent
-    files = [package / "config.py", package / "runs.py", package / "identity.py"]
-    for room in ("board", "corpora", "encoders", "metrics", "model", "objectives", "training"):
+    files = [package / "runs.py", package / "identity.py"]
+    for room in ("board", "config", "corpora", "encoders", "metrics", "model", "objectives", "training"):
         files += sorted((package / room).glob("*.py"))
     for reads_only in ("metrics/statistics.py", "corpora/check.py"):  # compare finished runs; describe a corpus
         files.remove(package / reads_only)

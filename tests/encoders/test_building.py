@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import ALL, AUDIO, LAYERS, LONG_TEXT, SHORT_TEXT, clip, edit_json, items, modality
 
-from turbo_kit.config import InputError
+from turbo_kit.config import EncoderConfig, InputError
 from turbo_kit.encoders import FAMILIES, build_encoder
 from turbo_kit.encoders.build import WEIGHTS
 
@@ -26,7 +26,11 @@ def change_weights(folder, part):
 
 
 def fingerprint(folder, kind, trainable_layers=0, **options):
-    return build_encoder(str(folder), kind, trainable_layers=trainable_layers, **options).fingerprint
+    return built(folder, kind, trainable_layers=trainable_layers, **options).fingerprint
+
+
+def built(folder, kind, dropout=0.1, depth=None, **options):
+    return build_encoder(str(folder), kind, EncoderConfig(**options), dropout=dropout, depth=depth)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -61,7 +65,7 @@ def test_the_fingerprint_follows_frozen_weights_only(folders, copy_of, name):
 
 
 def test_training_leaves_the_fingerprint_and_the_trunk_alone(folders):
-    encoder = build_encoder(str(folders["wav2vec2-base"]), "audio", trainable_layers=-1)
+    encoder = build_encoder(str(folders["wav2vec2-base"]), "audio", EncoderConfig(trainable_layers=-1))
     hidden = encoder.trunk(items("wav2vec2-base"))
     optimiser = torch.optim.SGD([tensor for tensor in encoder.parameters() if tensor.requires_grad], lr=0.1)
     for _ in range(2):
@@ -112,7 +116,7 @@ def test_the_fingerprint_follows_how_an_utterance_becomes_numbers(copy_of):
 
 
 def test_batch_norm_never_learns_from_a_batch(folders):
-    encoder = build_encoder(str(folders["hubert-batch-norm"]), "audio", trainable_layers=-1)
+    encoder = build_encoder(str(folders["hubert-batch-norm"]), "audio", EncoderConfig(trainable_layers=-1))
     norm = encoder.backbone.model.encoder.pos_conv_embed.batch_norm
     before = norm.running_mean.clone()
     encoder(encoder.trunk(items("hubert-batch-norm")))
@@ -214,16 +218,16 @@ def test_another_sampling_rate_is_an_error(copy_of):
     ("options", "message"),
     [
         ({"trainable_layers": 4}, r"trainable_layers=4: this audio encoder has 3 transformer layers; give 0 "),
-        ({"trainable_layers": -2}, r"trainable_layers=-2"),
+        ({"trainable_layers": -2}, r"trainable_layers = -2 is out of range"),
         ({"view_depth": 1}, r"view_depth=1: 0 layers are trainable"),
         ({"trainable_layers": 2, "view_depth": 3}, r"view_depth=3: 2 layers are trainable"),
-        ({"trainable_layers": -1, "view_depth": -1}, r"view_depth=-1: 3 layers are trainable"),
+        ({"trainable_layers": -1, "view_depth": -1}, r"view_depth = -1 is out of range"),
         ({"depth": 0}, r"depth=0: encoder .* has 3 layers"),
         ({"depth": 4}, r"depth=4: encoder .* has 3 layers"),
         ({"depth": 1, "trainable_layers": 2}, r"trainable_layers=2: this audio encoder has 1 transformer layer"),
-        ({"head_width": 48}, r"head_width=48: give a multiple of 32"),
-        ({"head_width": 0}, r"head_width=0: give a multiple of 32"),
-        ({"head_layers": 0}, r"head_layers=0: give 1 or more"),
+        ({"head_width": 48}, r"head_width = 48: it must be a multiple of 32"),
+        ({"head_width": 0}, r"head_width = 0 is out of range: it must be at least 32"),
+        ({"head_layers": 0}, r"head_layers = 0 is out of range: it must be at least 1"),
         ({"dropout": 1.0}, r"dropout=1\.0: give a rate from 0"),
         ({"dropout": -0.1}, r"dropout=-0\.1: give a rate from 0"),
         ({"dropout": float("nan")}, r"dropout=nan: give a rate from 0"),
@@ -231,12 +235,12 @@ def test_another_sampling_rate_is_an_error(copy_of):
 )
 def test_a_number_that_does_not_fit_is_an_error(folders, options, message):
     with pytest.raises(InputError, match=message):
-        build_encoder(str(folders["whisper"]), "audio", **options)
+        built(folders["whisper"], "audio", **options)
 
 
 @pytest.mark.parametrize("name", AUDIO)
 def test_the_shortest_clip_works_and_a_shorter_one_is_an_error(folders, name):
-    encoder = build_encoder(str(folders[name]), "audio", trainable_layers=-1)
+    encoder = build_encoder(str(folders[name]), "audio", EncoderConfig(trainable_layers=-1))
     shortest = encoder.backbone.shortest
     whole = clip(1.0)
     assert encoder(encoder.trunk([whole[:shortest]])).pooled.isfinite().all()
@@ -248,7 +252,7 @@ def test_the_shortest_clip_works_and_a_shorter_one_is_an_error(folders, name):
 
 @pytest.mark.parametrize("trainable_layers", [0, 1, -1])
 def test_bad_clips_are_errors_that_say_which(folders, trainable_layers):
-    encoder = build_encoder(str(folders["hubert-base"]), "audio", trainable_layers=trainable_layers)
+    encoder = build_encoder(str(folders["hubert-base"]), "audio", EncoderConfig(trainable_layers=trainable_layers))
     good = clip(0.3)
     for value in (np.nan, np.inf, -np.inf):
         bad = good.copy()
@@ -272,7 +276,7 @@ def test_double_precision_clips_are_taken_too(folders):
 
 def test_silence_has_a_finite_embedding(folders):
     for name in AUDIO:
-        encoder = build_encoder(str(folders[name]), "audio", trainable_layers=-1)
+        encoder = build_encoder(str(folders[name]), "audio", EncoderConfig(trainable_layers=-1))
         assert encoder(encoder.trunk([np.zeros(8000, np.float32)])).pooled.isfinite().all(), name
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from turbo_kit import InputError, Utterance
+from turbo_kit.config import EncoderConfig
 from turbo_kit.corpora.decoding import decode, decode_all
 from turbo_kit.encoders import build_encoder
 from turbo_kit.encoders import feature_cache as cache_module
@@ -50,7 +51,7 @@ def test_features_are_what_the_trunk_gives_and_batches_are_padded_with_zeros(own
 
 def test_all_hidden_states_are_kept_as_the_last_one_is(own_cache, encoder, tones_corpus, computed):
     clips = tones_corpus.utterances[:3]
-    mixing = build_encoder("demo", "audio", layer_mix=True)
+    mixing = build_encoder("demo", "audio", EncoderConfig(layer_mix=True))
     last = trunk_features(encoder, clips, 30.0)
     for _ in range(2):
         features = trunk_features(mixing, clips, 30.0)

@@ -113,6 +113,6 @@ def test_trunks_of_one_state_and_of_all_are_told_apart(folders):
 
 @pytest.mark.parametrize("trainable_layers", [1, -1])
 def test_layers_that_are_trained_are_not_mixed(folders, trainable_layers):
-    with pytest.raises(InputError, match=rf"trainable_layers={trainable_layers} trains it: set trainable_layers=0"):
+    with pytest.raises(InputError, match=rf"trainable_layers = {trainable_layers} trains it: set trainable_layers = 0"):
         build(folders, "bert", layer_mix=True, trainable_layers=trainable_layers)
     assert build(folders, "bert", trainable_layers=trainable_layers).layer_weights is None

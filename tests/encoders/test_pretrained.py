@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_models import clip, hidden_states, reference
 
+from turbo_kit.config import EncoderConfig
 from turbo_kit.encoders import build_encoder
 
 CLIPS = [clip(0.8, 1), clip(1.7, 2), clip(6.0, 3)]
@@ -20,7 +21,7 @@ def states(encoder, item):
 def test_the_embedded_encoder_trains_at_every_depth(kind):
     torch.manual_seed(0)
     for trainable_layers in (0, 1, -1):
-        encoder = build_encoder("demo", kind, trainable_layers=trainable_layers)
+        encoder = build_encoder("demo", kind, EncoderConfig(trainable_layers=trainable_layers))
         out = encoder(encoder.trunk(UTTERANCES[kind]), passes=2)
         assert out.pooled.shape == (2, 3, 128 if trainable_layers == 0 else 384)
         assert not torch.allclose(out.pooled[0], out.pooled[1], atol=1e-3)
@@ -42,7 +43,7 @@ def test_the_embedded_tokenizer_spells_what_it_does_not_know():
 
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_the_embedded_encoder_is_the_first_layers_of_the_real_one(real_models, kind):
-    encoder = build_encoder("demo", kind, trainable_layers=1).eval()
+    encoder = build_encoder("demo", kind, EncoderConfig(trainable_layers=1)).eval()
     for item in UTTERANCES[kind]:
         expected = reference(real_models / SOURCES[kind], item, layers=len(encoder.backbone.layers))
         got = states(encoder, item)
@@ -55,7 +56,7 @@ def test_the_embedded_encoder_is_the_first_layers_of_the_real_one(real_models, k
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_a_real_model_computes_what_transformers_computes(real_models, kind, trainable_layers):
     folder = real_models / SOURCES[kind]
-    encoder = build_encoder(str(folder), kind, trainable_layers=trainable_layers, dropout=0.0)
+    encoder = build_encoder(str(folder), kind, EncoderConfig(trainable_layers=trainable_layers), dropout=0.0)
     for item in UTTERANCES[kind]:
         torch.testing.assert_close(states(encoder, item), reference(folder, item), atol=2e-3, rtol=1e-3)
 
@@ -63,7 +64,7 @@ def test_a_real_model_computes_what_transformers_computes(real_models, kind, tra
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_every_hidden_state_of_a_real_model_is_that_of_transformers(real_models, kind):
     folder = real_models / SOURCES[kind]
-    encoder = build_encoder(str(folder), kind, layer_mix=True)
+    encoder = build_encoder(str(folder), kind, EncoderConfig(layer_mix=True))
     for item in UTTERANCES[kind]:
         expected = hidden_states(folder, item).transpose(0, 1)
         if kind == "audio":
@@ -74,14 +75,18 @@ def test_every_hidden_state_of_a_real_model_is_that_of_transformers(real_models,
 @pytest.mark.parametrize("trainable_layers", [0, 1, -1])
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_a_real_model_ignores_neighbours(real_models, kind, trainable_layers):
-    encoder = build_encoder(str(real_models / SOURCES[kind]), kind, trainable_layers=trainable_layers).eval()
+    encoder = build_encoder(
+        str(real_models / SOURCES[kind]), kind, EncoderConfig(trainable_layers=trainable_layers)
+    ).eval()
     check_neighbours(encoder, UTTERANCES[kind])
 
 
 @pytest.mark.parametrize("trainable_layers", [0, 1, -1])
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_the_embedded_encoder_ignores_neighbours(kind, trainable_layers):
-    check_neighbours(build_encoder("demo", kind, trainable_layers=trainable_layers).eval(), UTTERANCES[kind])
+    check_neighbours(
+        build_encoder("demo", kind, EncoderConfig(trainable_layers=trainable_layers)).eval(), UTTERANCES[kind]
+    )
 
 
 def check_neighbours(encoder, utterances):

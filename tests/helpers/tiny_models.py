@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch.nn import functional
 
+from turbo_kit.config import EncoderConfig
 from turbo_kit.encoders import Encoder, TrunkOutput, build_encoder
 from turbo_kit.encoders.backbone import hidden_state
 
@@ -71,10 +72,9 @@ def build(
 ) -> Encoder:
     """An encoder on a tiny model, its new layers as the same seed makes them."""
     torch.manual_seed(0)
-    options = {"head_width": 32, **options}
-    return build_encoder(
-        str(folders[name]), modality(name), trainable_layers=trainable_layers, dropout=dropout, **options
-    )
+    depth = options.pop("depth", None)
+    config = EncoderConfig(**{"head_width": 32, "trainable_layers": trainable_layers, **options})
+    return build_encoder(str(folders[name]), modality(name), config, dropout=dropout, depth=depth)
 
 
 def assert_independent_of_neighbours(encoder: Encoder, name: str) -> torch.Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from turbo_kit import InputError, RunConfig, TurboModel, evaluate, train
+from turbo_kit.config import ModelOptions
 from turbo_kit.encoders import TrunkOutput
 from turbo_kit.training.setup import prepare
 from turbo_kit.training.trainer import Trainer
@@ -40,7 +41,9 @@ def hidden(model, batch=3, seed=0):
 
 def model_of(**changes):
     torch.manual_seed(0)
-    return TurboModel(**{"classes": ["x", "y", "z"], "head_width": 32, "projection": 16, **changes})
+    facts = {name: changes.pop(name) for name in ("classes", "fingerprints", "about") if name in changes}
+    options = ModelOptions().updated({"head_width": 32, "projection": 16, **changes})
+    return TurboModel(**{"classes": ["x", "y", "z"], "options": options, **facts})
 
 
 def test_prediction_from_files_equals_the_evaluation(trained, clips):

@@ -43,6 +43,7 @@ from timing import alternate, arguments, keep, machine, peak_memory, spread
 from transformers.utils.logging import disable_progress_bar
 from two_passes import ours
 
+from turbo_kit.config import EncoderConfig, ModelOptions
 from turbo_kit.corpora import Corpus, load_corpus
 from turbo_kit.corpora.batching import bucketed_batches
 from turbo_kit.corpora.decoding import SAMPLE_RATE
@@ -87,7 +88,12 @@ def small_model(folder: Path) -> TurboModel:
     shape = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": WIDTH}
     save_audio(folder / "audio", **shape, **SMALL_CONVOLUTIONS)
     save_text(folder / "text", **shape)
-    model = TurboModel(classes=list("abcd"), audio=str(folder / "audio"), text=str(folder / "text"), head_width=32)
+    model = TurboModel(
+        classes=list("abcd"),
+        options=ModelOptions(
+            audio=str(folder / "audio"), text=str(folder / "text"), encoder=EncoderConfig(head_width=32)
+        ),
+    )
     for modality in model.modalities:
         replace_trunk(model.encoder(modality))
     return model
@@ -183,7 +189,7 @@ def encoder_seconds(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_audio(folder)
-        encoder = build_encoder(str(folder), "audio", trainable_layers=12)
+        encoder = build_encoder(str(folder), "audio", EncoderConfig(trainable_layers=12))
         tasks = {"front": lambda: encoder.trunk(clips), "step": ours(folder, clips, 2, None, cached=True)}
     times = alternate(tasks, rounds)
     return {name: spread(found)["median"] / len(clips) / SECONDS_A_CLIP for name, found in times.items()}

@@ -18,6 +18,7 @@ from info_nce import draw, ours, plain
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from turbo_kit.config import RunConfig
 from turbo_kit.corpora import load_corpus
 from turbo_kit.corpora.decoding import decode
 from turbo_kit.encoders import TrunkOutput, build_encoder
@@ -103,7 +104,7 @@ def untrained(trainable_layers: int, rate: float) -> tuple[TurboModel, dict[str,
     """A model of the demo encoders with that dropout rate, and what its trunks give on the CPU."""
     torch.manual_seed(0)
     rates = {"audio_dropout": rate, "text_dropout": rate}
-    model = TurboModel(classes=list("abcdef"), trainable_layers=trainable_layers, **rates)
+    model = TurboModel.from_config(RunConfig(trainable_layers=trainable_layers, **rates), list("abcdef"))
     return model, {modality: model.encoder(modality).trunk(items) for modality, items in clips(SHORT)[0].items()}
 
 

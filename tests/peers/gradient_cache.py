@@ -22,6 +22,7 @@ from random_encoders import SMALL_CONVOLUTIONS, save_audio, save_text
 from timing import alternate, arguments, keep, machine, peak_memory, ratio, spread
 from transformers.utils.logging import disable_progress_bar
 
+from turbo_kit.config import RunConfig
 from turbo_kit.encoders import TrunkOutput
 from turbo_kit.model import TurboModel
 from turbo_kit.objectives import Objective
@@ -48,7 +49,9 @@ def prepare(
     rates = {"audio_dropout": dropout, "text_dropout": dropout}
     with tempfile.TemporaryDirectory() as folder:
         encoders = save_encoders(Path(folder))
-        model = TurboModel(classes=list("abcd"), trainable_layers=SHAPE["num_hidden_layers"], **encoders, **rates)
+        model = TurboModel.from_config(
+            RunConfig(trainable_layers=SHAPE["num_hidden_layers"], **encoders, **rates), list("abcd")
+        )
     fabric, objective = Fabric(accelerator="cpu", devices=1), Objective.preset("turbo")
     wrapped = fabric.setup(model.train().to(dtype))
     clips = {

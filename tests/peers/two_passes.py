@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from transformers import Wav2Vec2Model
 from transformers.utils.logging import disable_progress_bar
 
+from turbo_kit.config import EncoderConfig
 from turbo_kit.encoders import Encoder, build_encoder
 from turbo_kit.objectives import Objective
 
@@ -49,7 +50,9 @@ def stepper(parameters: list[nn.Parameter], loss: Callable[[], Tensor]) -> Step:
 
 
 def ours(folder: Path, clips: CLIPS, passes: int, view_depth: int | None, cached: bool) -> Step:
-    encoder: Encoder = build_encoder(str(folder), "audio", trainable_layers=12, view_depth=view_depth, dropout=0.1)
+    encoder: Encoder = build_encoder(
+        str(folder), "audio", EncoderConfig(trainable_layers=12, view_depth=view_depth), dropout=0.1
+    )
     encoder.train()
     classifier, objective = nn.Linear(encoder.width, CLASSES), objective_of(passes)
     labels, ready = torch.arange(len(clips)) % CLASSES, encoder.trunk(clips)

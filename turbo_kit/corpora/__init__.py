@@ -103,7 +103,7 @@ def load_fold(config: RunConfig) -> Fold:
     Raises:
         InputError: no such corpus, transcripts or fold, a row that cannot be used, or a leak.
     """
-    return under_conditions(load_corpus(config.corpus), config).fold(config.fold, config.protocol)
+    return under_conditions(load_corpus(config.data.corpus), config).fold(config.data.fold, config.data.protocol)
 
 
 def _read(reader: Callable[..., Corpus], written: str) -> Corpus:

@@ -63,8 +63,8 @@ class Condition(NamedTuple):
 
 def conditions_of(config: RunConfig) -> list[Condition]:
     """The conditions that a run is tested under, of the modalities that it has."""
-    found = [Condition("text", rate) for rate in config.tested_word_errors]
-    found += [Condition("audio", snr) for snr in config.tested_snr]
+    found = [Condition("text", rate) for rate in config.conditions.tested_word_errors]
+    found += [Condition("audio", snr) for snr in config.conditions.tested_snr]
     return [condition for condition in found if condition.modality in config.modalities]
 
 
@@ -74,8 +74,8 @@ def under_conditions(corpus: Corpus, config: RunConfig) -> Corpus:
     Raises:
         InputError: no such transcripts, or clips that have none.
     """
-    corpus = with_word_errors(with_transcripts(corpus, config.transcripts), config.word_errors)
-    return corpus if config.snr is None else with_noise(corpus, config.snr)
+    corpus = with_word_errors(with_transcripts(corpus, config.data.transcripts), config.conditions.word_errors)
+    return corpus if config.conditions.snr is None else with_noise(corpus, config.conditions.snr)
 
 
 def with_transcripts(corpus: Corpus, source: str) -> Corpus:

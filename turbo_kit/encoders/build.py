@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from turbo_kit.config import InputError
+from turbo_kit.config import EncoderConfig, InputError
 from turbo_kit.encoders.audio import Data2VecAudio, Wav2Vec2, WavLM, Whisper
 from turbo_kit.encoders.backbone import Backbone
 from turbo_kit.encoders.encoder import Encoder
@@ -52,15 +52,10 @@ FAMILIES: dict[str, Family] = {
 def build_encoder(
     name: str,
     modality: str,
+    config: EncoderConfig = EncoderConfig(),  # noqa: B008 (frozen)
     *,
-    depth: int | None = None,
-    trainable_layers: int = 0,
-    view_depth: int | None = None,
     dropout: float = 0.1,
-    head_width: int = 128,
-    head_layers: int = 1,
-    layer_mix: bool = False,
-    pooling: Literal["mean", "attentive"] = "mean",
+    depth: int | None = None,
 ) -> Encoder:
     """Build the encoder that a name stands for. Weights are read from safetensors only; no code of the hub is run.
 
@@ -68,14 +63,9 @@ def build_encoder(
         name: "demo" (the embedded weights), a local folder in the transformers layout, or a model of the hub.
         modality: "audio" (whisper, wav2vec2, hubert, wavlm, data2vec-audio) or "text" (bert, MiniLM among them,
             roberta, distilbert, deberta, deberta-v2 and -v3).
-        depth: use only the first `depth` transformer layers; None: all.
-        trainable_layers: 0 = a light head on the frozen encoder; k = the top k layers; -1 = all and the embeddings.
-        view_depth: of the trainable layers, how many from the top run once for each pass; None: all.
+        config: how it is divided into trunk, stem and head.
         dropout: hidden and attention dropout of all that is trained; 0 switches every dropout off.
-        head_width: features of the light head (trainable_layers=0).
-        head_layers: transformer layers of the light head (trainable_layers=0).
-        layer_mix: the light head reads a learned mix of all hidden states (trainable_layers=0).
-        pooling: "mean" or "attentive": how positions become one vector.
+        depth: use only the first `depth` transformer layers; None: all.
 
     Returns:
         The encoder, in float32 on the CPU, in training mode.
@@ -94,17 +84,7 @@ def build_encoder(
         if not 1 <= depth <= len(backbone.layers):
             raise InputError(f"depth={depth}: encoder {name!r} has {len(backbone.layers)} layers; give 1 to that many")
         del backbone.layers[depth:]
-    encoder = Encoder(
-        backbone,
-        trainable_layers=trainable_layers,
-        view_depth=view_depth,
-        dropout=dropout,
-        head_width=head_width,
-        head_layers=head_layers,
-        layer_mix=layer_mix,
-        pooling=pooling,
-    )
-    return encoder.train()
+    return Encoder(backbone, config, dropout).train()
 
 
 def _locate(name: str, modality: str) -> str:
@@ -128,31 +108,13 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
         # Read as it stands, for the fingerprint: a config object also holds what this version of transformers adds.
         settings, _ = PretrainedConfig.get_config_dict(where)
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
-    family = FAMILIES.get(config.model_type)
-    if family is None or family.adapter.modality != modality:
-        fitting = ", ".join(key for key, known in FAMILIES.items() if known.adapter.modality == modality)
-        of_other = "" if family is None else f", which reads {family.adapter.modality}"
-        what = f"is of the family {config.model_type!r}{of_other}"
-        raise InputError(f"encoder {name!r} {what}; as {modality} encoder the kit knows: {fitting}")
+    family = _family(name, config.model_type, modality)
     if settings.get("quantization_config"):
         raise InputError(f"encoder {name!r} is quantised, and the kit computes in full precision: give it unquantised")
     _set_dropout(config, family.adapter, dropout)
     _only_safetensors(name, Path(where))
     with _loading(name):
-        module = importlib.import_module(f"transformers.models.{family.package}")
-        loader: Any = module
-        for part in family.model.split("."):
-            loader = getattr(loader, part)
-        model, report = loader.from_pretrained(
-            where,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            attn_implementation=family.attention,  # else that of its config, which may name code of the hub
-            **family.options,
-        )
+        model, report = _load_model(where, family, config)
         processor = _load_tokenizer(where) if modality == "text" else _load_extractor(where)
     wrong = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
     if wrong:
@@ -165,6 +127,35 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
     backbone: Backbone = adapter(model, processor)
     backbone.settings = settings
     return backbone
+
+
+def _family(name: str, model_type: str, modality: str) -> Family:
+    """The family of a model type, which has to be of the modality."""
+    family = FAMILIES.get(model_type)
+    if family is None or family.adapter.modality != modality:
+        fitting = ", ".join(key for key, known in FAMILIES.items() if known.adapter.modality == modality)
+        of_other = "" if family is None else f", which reads {family.adapter.modality}"
+        what = f"is of the family {model_type!r}{of_other}"
+        raise InputError(f"encoder {name!r} {what}; as {modality} encoder the kit knows: {fitting}")
+    return family
+
+
+def _load_model(where: str, family: Family, config: Any) -> tuple[Any, dict[str, Any]]:
+    """The model with its weights, and transformers' report of what did not fit."""
+    loader: Any = importlib.import_module(f"transformers.models.{family.package}")
+    for part in family.model.split("."):
+        loader = getattr(loader, part)
+    model, report = loader.from_pretrained(
+        where,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        trust_remote_code=False,
+        attn_implementation=family.attention,  # else that of its config, which may name code of the hub
+        **family.options,
+    )
+    return model, report
 
 
 def _only_safetensors(name: str, folder: Path) -> None:

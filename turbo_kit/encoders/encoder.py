@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from turbo_kit.config import InputError
+from turbo_kit.config import EncoderConfig, InputError
 from turbo_kit.encoders.backbone import Backbone
 from turbo_kit.encoders.light_head import LayerMix, LightHead
 from turbo_kit.encoders.pooling import AttentivePooling
@@ -48,72 +48,41 @@ class Encoder(nn.Module):
 
     Args:
         backbone: the pretrained model behind its family's adapter.
-        trainable_layers: 0 trains a light head on the frozen encoder; k the top k transformer layers and the final
-            norm; -1 all layers and the embeddings (audio: all above the convolutions or the mel front end).
-        view_depth: of the trainable layers only the top `view_depth` run once for each pass; those below run once,
-            with one dropout mask for all passes. None: all run for each pass.
+        config: how it is divided. `trainable_layers` 0 trains a light head on the frozen encoder; k the top k
+            transformer layers and the final norm; -1 all layers and the embeddings (audio: all above the convolutions
+            or the mel front end). Of these only the top `view_depth` run once for each pass; those below run once,
+            with one dropout mask for all passes.
         dropout: hidden and attention dropout of stem, head and light head. 0 switches every dropout off; otherwise
             activation dropout and the like stay as the model's config has them.
-        head_width: features of the light head.
-        head_layers: transformer layers of the light head.
-        layer_mix: the light head reads a learned mix of what the embeddings and every layer give, not the last one.
-        pooling: "mean" of the real positions, or "attentive" statistics of them, at the same width.
 
     Raises:
-        InputError: `trainable_layers` or `view_depth` asks for layers that do not exist, or `layer_mix` for a mix of
-            layers that are trained.
+        InputError: `trainable_layers` or `view_depth` asks for layers that do not exist.
     """
 
     modality: str
     width: int
     fingerprint: str
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        trainable_layers: int = 0,
-        view_depth: int | None = None,
-        dropout: float = 0.1,
-        head_width: int = 128,
-        head_layers: int = 1,
-        layer_mix: bool = False,
-        pooling: Literal["mean", "attentive"] = "mean",
-    ) -> None:
+    def __init__(self, backbone: Backbone, config: EncoderConfig = EncoderConfig(), dropout: float = 0.1) -> None:  # noqa: B008 (frozen)
         super().__init__()
         count = len(backbone.layers)
-        if not -1 <= trainable_layers <= count:
-            raise InputError(
-                f"trainable_layers={trainable_layers}: this {backbone.modality} encoder has {count} transformer "
-                f"layers; give 0 (light head), 1 to {count} (the top layers) or -1 (all layers and the embeddings)"
-            )
-        trained = count if trainable_layers == -1 else trainable_layers
-        if view_depth is not None and not (trained > 0 and 0 <= view_depth <= trained):
-            raise InputError(
-                f"view_depth={view_depth}: {trained} layers are trainable (trainable_layers={trainable_layers}); "
-                f"give at most that many, or None to run all of them once for each pass"
-            )
-        if layer_mix and trained > 0:
-            raise InputError(
-                f"layer_mix mixes the hidden states of a frozen encoder, and trainable_layers={trainable_layers} "
-                "trains it: set trainable_layers=0, or leave layer_mix out"
-            )
+        trained, run_for_each_pass = _layers_trained(backbone, config)
         self.backbone = backbone
         self.modality = backbone.modality
-        self._trains_embedding = trainable_layers == -1
+        self._trains_embedding = config.trainable_layers == -1
         self._trunk_layers = count - trained
-        self._shared_layers = count - (trained if view_depth is None else view_depth)  # trunk and stem
+        self._shared_layers = count - run_for_each_pass  # trunk and stem
+        self._mixes_layers = config.layer_mix
         self._frames_pooled = 1
         self.light_head: LightHead | None = None
         self.width = backbone.width
         if trained == 0:
             if backbone.frames_per_second is not None:
                 self._frames_pooled = max(1, round(backbone.frames_per_second / 6))
-            states = count + 1 if layer_mix else None
-            self.light_head = LightHead(backbone.width, head_width, head_layers, dropout, states)
-            self.width = head_width
-        self._mixes_layers = layer_mix
-        self.pooling = AttentivePooling(self.width) if pooling == "attentive" else None
+            states = count + 1 if config.layer_mix else None
+            self.light_head = LightHead(backbone.width, config.head_width, config.head_layers, dropout, states)
+            self.width = config.head_width
+        self.pooling = AttentivePooling(self.width) if config.pooling == "attentive" else None
         self._trained_modules = self._select_trained()
         for parameter in backbone.parameters():
             parameter.requires_grad_(False)
@@ -269,6 +238,23 @@ class Encoder(nn.Module):
                 digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _layers_trained(backbone: Backbone, config: EncoderConfig) -> tuple[int, int]:
+    """How many of a model's top layers are trained, and how many of these run once for each pass."""
+    count, layers, view_depth = len(backbone.layers), config.trainable_layers, config.view_depth
+    if not -1 <= layers <= count:
+        raise InputError(
+            f"trainable_layers={layers}: this {backbone.modality} encoder has {count} transformer "
+            f"layers; give 0 (light head), 1 to {count} (the top layers) or -1 (all layers and the embeddings)"
+        )
+    trained = count if layers == -1 else layers
+    if view_depth is not None and not (trained > 0 and 0 <= view_depth <= trained):
+        raise InputError(
+            f"view_depth={view_depth}: {trained} layers are trainable (trainable_layers={layers}); "
+            f"give at most that many, or None to run all of them once for each pass"
+        )
+    return trained, trained if view_depth is None else view_depth
 
 
 @contextmanager

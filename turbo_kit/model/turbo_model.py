@@ -4,13 +4,13 @@ import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
-from turbo_kit.config import ABSENT, InputError, RunConfig
+from turbo_kit.config import InputError, ModelOptions, RunConfig
 from turbo_kit.corpora import Utterance
 from turbo_kit.corpora.decoding import decode_all
 from turbo_kit.encoders import Encoder, EncoderOutput, TrunkOutput, build_encoder
@@ -41,9 +41,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
 
     Args:
         classes: names of the classes, in the order of the logits.
-        audio, text: encoder of each modality ("demo", a hub name or a folder); "none" leaves it out.
-        trainable_layers, view_depth, head_width, head_layers, layer_mix, pooling, audio_dropout, text_dropout,
-            projection, fusion, modality_dropout, max_seconds: as in `RunConfig`.
+        options: encoders, projections and fusion; the model keeps them, and saves them under their flat names.
         fingerprints: fingerprint of each modality's trunk; where given, the encoders found here must have the same.
         about: facts for the model card (corpus, metrics, ...).
 
@@ -55,73 +53,52 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         self,
         *,
         classes: list[str],
-        audio: str = "demo",
-        text: str = "demo",
-        trainable_layers: int = 0,
-        view_depth: int | None = None,
-        head_width: int = 128,
-        head_layers: int = 1,
-        layer_mix: bool = False,
-        pooling: Literal["mean", "attentive"] = "mean",
-        audio_dropout: float = 0.1,
-        text_dropout: float = 0.1,
-        projection: int = 128,
-        fusion: str = "concat",
-        modality_dropout: float = 0.0,
-        max_seconds: float = 30.0,
+        options: ModelOptions = ModelOptions(),  # noqa: B008 (frozen)
         fingerprints: dict[str, str] | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.classes = list(classes)
-        self.max_seconds = max_seconds
-        self.modality_dropout = modality_dropout
+        self.options = options
         self.about = dict(about or {})
-        chosen = {"audio": (audio, audio_dropout), "text": (text, text_dropout)}
         self.encoders = nn.ModuleDict(
             {
-                modality: build_encoder(
-                    name,
-                    modality,
-                    trainable_layers=trainable_layers,
-                    view_depth=view_depth,
-                    dropout=dropout,
-                    head_width=head_width,
-                    head_layers=head_layers,
-                    layer_mix=layer_mix,
-                    pooling=pooling,
-                )
-                for modality, (name, dropout) in chosen.items()
-                if name != ABSENT
+                modality: build_encoder(name, modality, options.encoder, dropout=options.dropout(modality))
+                for modality, name in options.modalities.items()
             }
         )
-        for modality, fingerprint in (fingerprints or {}).items():
-            if self.encoder(modality).fingerprint != fingerprint:
-                raise InputError(
-                    f"the {modality} encoder {chosen[modality][0]!r} found here is not the one that this model was "
-                    "trained on (its fingerprint differs): install the version of turbo-kit, or the encoder, "
-                    "that the model was made with."
-                )
         self.fingerprints = {modality: self.encoder(modality).fingerprint for modality in self.encoders}
+        self._check_encoders(fingerprints or {})
         widths = {modality: self.encoder(modality).width for modality in self.encoders}
+        size = options.projection
         self.projections = nn.ModuleDict(
-            {m: nn.Linear(width, projection) if projection else nn.Identity() for m, width in widths.items()}
+            {m: nn.Linear(width, size) if size else nn.Identity() for m, width in widths.items()}
         )
-        self.fusion = Fusion(widths, fusion)
+        self.fusion = Fusion(widths, options.fusion)
         self.classifier = nn.Linear(self.fusion.width, len(self.classes))
         # Stands in for a modality that is missing; learnt by hiding modalities in training.
         self.absent = nn.ParameterDict(
-            {m: nn.Parameter(torch.zeros(width)) for m, width in widths.items()} if modality_dropout else {}
+            {m: nn.Parameter(torch.zeros(width)) for m, width in widths.items()} if options.modality_dropout else {}
         )
+
+    def _check_encoders(self, expected: Mapping[str, str]) -> None:
+        for modality, fingerprint in expected.items():
+            if self.fingerprints[modality] != fingerprint:
+                raise InputError(
+                    f"the {modality} encoder {self.options.modalities[modality]!r} found here is not the one that this "
+                    "model was trained on (its fingerprint differs): install the version of turbo-kit, or the encoder, "
+                    "that the model was made with."
+                )
 
     @classmethod
     def from_config(cls, config: RunConfig, classes: Sequence[str]) -> Self:
         """An untrained model as `config` describes it."""
-        shared = (
-            "audio text trainable_layers view_depth head_width head_layers layer_mix pooling audio_dropout "
-            "text_dropout projection fusion modality_dropout max_seconds"
-        )
-        return cls(classes=list(classes), **{name: getattr(config, name) for name in shared.split()})
+        return cls(classes=list(classes), options=config.model)
+
+    @property
+    def max_seconds(self) -> float:
+        """Longer clips are cut here."""
+        return self.options.max_seconds
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -173,9 +150,9 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
 
     def _hidden_at_random(self, size: int, device: torch.device) -> dict[str, Tensor]:
         """One of the two modalities of a clip, never both, at the rate `modality_dropout`."""
-        if not self.modality_dropout:
+        if not self.options.modality_dropout:
             return {}
-        hit = torch.rand(size, device=device) < self.modality_dropout
+        hit = torch.rand(size, device=device) < self.options.modality_dropout
         first = torch.rand(size, device=device) < 0.5
         one, other = self.modalities
         return {one: hit & first, other: hit & ~first}
@@ -303,15 +280,17 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
 
         state = {name: value.contiguous().cpu() for name, value in self.trained_state().items()}
         save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
-        arguments: Any = self._hub_mixin_config
-        config = {**arguments, "fingerprints": self.fingerprints, "about": self.about}
+        facts = {"classes": self.classes, "fingerprints": self.fingerprints, "about": self.about}
+        config = self.options.to_dict() | facts
         (save_directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
         (save_directory / "README.md").write_text(
             model_card(self.classes, self.modalities, self.about, optional=bool(self.absent)), encoding="utf-8"
         )
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, revision: str | None = None, **options: Any) -> Self:
+    def _from_pretrained(
+        cls, *, model_id: str, revision: str | None = None, config: dict[str, Any] | None = None, **options: Any
+    ) -> Self:
         from huggingface_hub import hf_hub_download
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -323,8 +302,19 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         if not file.is_file():
             raise InputError(f"{file}: no such file; a saved model has {WEIGHTS_FILE} and config.json in its folder.")
         try:
-            model = cls(**options)
+            model = cls(**_saved_arguments({**(config or {}), **options}))
             model.load_trained_state(load_file(file))
-        except (SafetensorError, AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
+        except (SafetensorError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{file.parent} holds no model of turbo-kit ({error}): save it again.") from error
         return model.eval()
+
+
+def _saved_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a saved model from its config.json, which holds its options under their flat names."""
+    facts = {"classes", "fingerprints", "about"}
+    given = {name: config[name] for name in facts & config.keys()}
+    options = ModelOptions()
+    values = {name: value for name, value in config.items() if name not in facts}
+    if wrong := sorted(values.keys() - options.to_dict().keys()):
+        raise ValueError(f"unknown option {wrong[0]!r} in config.json")
+    return given | {"options": options.updated(values)}

@@ -61,15 +61,15 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
                     "evaluate on the test list of the run's own fold."
                 )
     started = time.perf_counter()
-    model = on_device(run.model(), run.config.device)
+    model = on_device(run.model(), run.config.hardware.device)
     features = clip_features(model, test, progress=progress)
-    table, arrays, scores = predict_and_score(model, features, test, run.config.seed)
+    table, arrays, scores = predict_and_score(model, features, test, run.config.training.seed)
     result = run.result
     noised = {condition: condition.of(test) for condition in conditions_of(run.config)}
     others = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
     others |= {c.split: _with(model, features, clips, c.modality, progress) for c, clips in noised.items()}
     for predicted, found in ((table, scores), *others.values()):
-        found |= _at_threshold(result, run.config.false_accept_rate, predicted)
+        found |= _at_threshold(result, run.config.evaluation.false_accept_rate, predicted)
     result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in others.items()}
     result["transcripts"]["word_error_rate"] |= {"test": transcript_errors(test)} | {
         condition.split: transcript_errors(clips) for condition, clips in noised.items() if condition.modality == "text"

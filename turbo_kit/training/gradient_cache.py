@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from turbo_kit.config import InputError, RunConfig
+from turbo_kit.config import InputError, TrainingOptions
 from turbo_kit.encoders import TrunkOutput
 from turbo_kit.model import ModelOutput
 from turbo_kit.objectives import Objective, ObjectiveOutput
@@ -128,7 +128,7 @@ def _restore(states: Sequence[Tensor], device: torch.device) -> None:
 
 
 @contextmanager
-def memory_errors(config: RunConfig) -> Iterator[None]:
+def memory_errors(options: TrainingOptions) -> Iterator[None]:
     """Turns PyTorch's error about memory into one that says which knobs decide how much a step takes.
 
     Raises:
@@ -139,9 +139,9 @@ def memory_errors(config: RunConfig) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        at_once = min(config.chunk_size or config.batch_size, config.batch_size)
+        at_once = min(options.chunk_size or options.batch_size, options.batch_size)
         smaller = f"set chunk_size = {at_once // 2} or less, which leaves the batch and its negatives as they are, or "
         raise InputError(
-            f"out of memory with {at_once} clips in the model at once (batch_size = {config.batch_size}, chunk_size = "
-            f"{config.chunk_size}): {smaller if at_once > 1 else ''}lower batch_size, max_seconds or trainable_layers."
+            f"out of memory with {at_once} clips in the model at once (batch_size = {options.batch_size}, chunk_size = "
+            f"{options.chunk_size}): {smaller if at_once > 1 else ''}lower batch_size, max_seconds or trainable_layers."
         ) from error

@@ -2,28 +2,24 @@
 
 import logging
 import math
-import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from turbo_kit.config import ABSENT, InputError, RunConfig
+from turbo_kit.config import InputError, RunConfig, TrainingOptions
 from turbo_kit.corpora import Corpus
-from turbo_kit.corpora.conditions import transcript_errors
 from turbo_kit.corpora.utterance import UNLABELLED
-from turbo_kit.identity import planned_run, source_fingerprint
-from turbo_kit.metrics import classification_scores, selection_score, threshold_at, truth_and_score
+from turbo_kit.identity import planned_run
+from turbo_kit.metrics import classification_scores, selection_score
 from turbo_kit.model.inference import model_outputs
-from turbo_kit.runs import Run, clear, fold_part, write_atomically, write_json
+from turbo_kit.runs import Run, write_atomically, write_json
 from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
-from turbo_kit.training.evaluation import card_scores, predict_and_score, write_epochs, write_outputs
 from turbo_kit.training.optimizer import build_fabric
+from turbo_kit.training.results import TrainingRecord, write_results
 from turbo_kit.training.setup import TrainingSetup, prepare
 from turbo_kit.training.trainer import Step, Trainer
 
@@ -73,7 +69,7 @@ def train(
             with another number of processes or on another kind of device.
     """
     run = planned_run(config, train, dev, out)
-    fabric = build_fabric(config)
+    fabric = build_fabric(config.hardware)
     if fabric.broadcast(run.trained and not again):
         log.info("%s is there already: nothing is trained.", run.folder)
         return run
@@ -85,139 +81,88 @@ def train(
     features_seconds = time.perf_counter() - started
     record = _fit(setup, run, save_every, progress)
     if fabric.is_global_zero:
-        _write(run, setup, train, record, features_seconds)
+        write_results(run, setup, train, record, features_seconds)
     fabric.barrier()
     return run
 
 
-def _write(run: Run, setup: "TrainingSetup", train: Corpus, record: "_TrainingRecord", features_seconds: float) -> None:
-    """Inspects the model of the best epoch, and writes the run folder."""
-    import pandas as pd
-
-    config, model, dev = setup.config, setup.model, setup.dev
-    model.load_trained_state(record.best_weights)
-    table, arrays, scores = predict_and_score(model, setup.dev_features, dev, config.seed)
-    if len(dev.classes) == 2:
-        scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), config.false_accept_rate)
-    model.about = _facts(config, train, scores)
-    result = {
-        "status": "trained",
-        "config": config.to_dict(),
-        "classes": list(train.classes),
-        "about_corpus": train.about,
-        "transcripts": {
-            "source": config.transcripts,
-            "word_error_rate": {"train": transcript_errors(train), "dev": transcript_errors(dev)},
-        },
-        "best_epoch": record.best_epoch,
-        "metrics": {"dev": scores},
-        "timings": {
-            "features_seconds": features_seconds,
-            "training_seconds": record.seconds,
-            "epochs": len(record.rows),
-            "seconds_per_epoch": record.seconds / len(record.rows),
-            "resumed": record.resumed,
-        },
-        "versions": _versions(),
-        "device": str(setup.fabric.device),
-        "processes": setup.fabric.world_size,
-        "threads": torch.get_num_threads(),
-        "source": source_fingerprint(),
-        "encoders": model.fingerprints,
-        "layer_weights": model.layer_weights,
-        "parameters": sum(value.numel() for value in model.trained_state().values()),
-    }
-    clear(run, but=UNFINISHED)
-    write_json(run.folder / "config.json", config.to_dict())
-    write_json(run.folder / "fold.json", {"train": fold_part(train), "dev": fold_part(dev)})
-    write_atomically(run.folder / "history.parquet", pd.DataFrame(record.rows).to_parquet)
-    write_outputs(run, {"dev": (table, arrays)})
-    if record.epochs:
-        write_epochs(run, record.epochs)
-    write_atomically(run.folder / "checkpoint", model.save_pretrained)
-    write_json(run.folder / "result.json", result)
-    (run.folder / UNFINISHED).unlink(missing_ok=True)  # only now: until here a stop costs no more than before
-
-
-@dataclass
-class _TrainingRecord:
-    """What has come of a training so far."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of the history
-    best_epoch: int = 0  # the one that development data prefers; of equal ones the earlier
-    best_score: float = -math.inf
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    epochs: "list[dict[str, NDArray[np.float32]]]" = field(default_factory=list)  # development outputs, if wanted
-    losses: list[dict[str, Tensor]] = field(default_factory=list)  # of the batches of the epoch under way
-    seconds: float = 0.0
-    resumed: int = 0  # how often the training was stopped and went on
-
-    def state(self) -> dict[str, Any]:
-        """Itself as `write_state` takes it."""
-        names = self.losses[0] if self.losses else ()
-        losses = {name: torch.stack([batch[name] for batch in self.losses]) for name in names}
-        epochs = [{name: torch.from_numpy(array) for name, array in outputs.items()} for outputs in self.epochs]
-        return vars(self) | {"losses": losses, "epochs": epochs}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "_TrainingRecord":
-        """What `state` gave, to go on with; the losses on the device where those of the next batches will be."""
-        values = zip(*(losses.to(device).unbind() for losses in state["losses"].values()), strict=True)
-        losses = [dict(zip(state["losses"], batch, strict=True)) for batch in values]
-        epochs = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in state["epochs"]]
-        return cls(**{**state, "losses": losses, "epochs": epochs, "resumed": state["resumed"] + 1})
-
-
-def _fit(setup: TrainingSetup, run: Run, save_every: float, progress: bool) -> _TrainingRecord:
-    """Trains epoch by epoch, looks at development data after each, and keeps the best epoch's weights."""
-    from tqdm.auto import tqdm
-
+def _fit(setup: TrainingSetup, run: Run, save_every: float, progress: bool) -> TrainingRecord:
+    """Trains epoch by epoch, scores development data after each, and keeps the best epoch's weights."""
     config, fabric = setup.config, setup.fabric
-    state = fabric.broadcast(read_state(run.folder / UNFINISHED) if fabric.is_global_zero else None)
-    if state is None:
-        record = _TrainingRecord(epochs=[development_outputs(setup)] if config.epoch_embeddings else [])
-        training = Trainer(setup)
-    else:
-        try:
-            training = Trainer(setup, state["training"])
-            record = _TrainingRecord.from_state(state["course"], fabric.device)
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the "
-                "beginning with again=True."
-            ) from error
-        log.info("%s: going on after batch %d of epoch %d.", run.folder, training.number, training.epoch)
-    bar = tqdm(total=config.epochs, initial=len(record.rows), desc=config.objective, unit="epoch", disable=not progress)
+    trainer, record = _start(setup, run)
+    bar = _ProgressBar(config, len(record.rows), progress)
     saved = time.perf_counter()
     begun, checked = saved - record.seconds, len(record.losses)
-    for step in training:
+    for step in trainer:
         record.losses.append(step.losses)
         ended = step.number == len(setup.batches)
-        if not ended and step.number % (CHECKED_STEPS * config.accumulate):
+        if not ended and step.number % (CHECKED_STEPS * config.training.accumulate):
             continue
         _check_losses(run, setup, record, step, checked)
         if ended:
             _end_epoch(run, setup, record, step, begun)
-            bar.update()
-            bar.set_postfix_str("loss {train_loss:.3f}, dev UA {dev_UA:.3f}".format(**record.rows[-1]))
-            if step.epoch == config.epochs or (config.patience and step.epoch - record.best_epoch >= config.patience):
+            bar.advance(record.rows[-1])
+            if _is_last(step.epoch, record.best_epoch, config.training):
                 break
         checked, now = len(record.losses), time.perf_counter()
         if fabric.broadcast(now - saved >= save_every):
             record.seconds = now - begun
-            state = {"training": training.state(), "course": record.state()}
+            state = {"training": trainer.state(), "record": record.state()}
             if fabric.is_global_zero:
                 write_state(run.folder / UNFINISHED, state)
             saved = time.perf_counter()
     record.seconds = time.perf_counter() - begun
-    bar.total = bar.n  # a notebook draws a bar that ends before its total in red
-    bar.refresh()
     bar.close()
     return record
 
 
-def _end_epoch(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: Step, begun: float) -> None:
-    """Asks development data what the epoch was worth, and adds it to the course."""
+def _start(setup: TrainingSetup, run: Run) -> tuple[Trainer, TrainingRecord]:
+    """A training from its beginning, or from where it was last saved in the run folder."""
+    fabric = setup.fabric
+    state = fabric.broadcast(read_state(run.folder / UNFINISHED) if fabric.is_global_zero else None)
+    if state is None:
+        record = TrainingRecord()
+        if setup.config.evaluation.epoch_embeddings:
+            record.epochs = [development_outputs(setup)]
+        return Trainer(setup), record
+    try:
+        trainer = Trainer(setup, state["training"])
+        record = TrainingRecord.from_state(state["record"], fabric.device)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{run.folder / UNFINISHED} is no state of this training ({error}): delete it, or start from the "
+            "beginning with again=True."
+        ) from error
+    log.info("%s: going on after batch %d of epoch %d.", run.folder, trainer.number, trainer.epoch)
+    return trainer, record
+
+
+def _is_last(epoch: int, best_epoch: int, options: TrainingOptions) -> bool:
+    """Whether training ends after this epoch: it was the last one, or too many came after the best one."""
+    return epoch == options.epochs or bool(options.patience and epoch - best_epoch >= options.patience)
+
+
+class _ProgressBar:
+    """A bar of epochs, with the loss and the development score of the last one."""
+
+    def __init__(self, config: RunConfig, done: int, shown: bool) -> None:
+        from tqdm.auto import tqdm
+
+        name, epochs = config.loss.objective, config.training.epochs
+        self._bar = tqdm(total=epochs, initial=done, desc=name, unit="epoch", disable=not shown)
+
+    def advance(self, row: Mapping[str, Any]) -> None:
+        self._bar.update()
+        self._bar.set_postfix_str("loss {train_loss:.3f}, dev UA {dev_UA:.3f}".format(**row))
+
+    def close(self) -> None:
+        self._bar.total = self._bar.n  # a notebook draws a bar that ends before its total in red
+        self._bar.refresh()
+        self._bar.close()
+
+
+def _end_epoch(run: Run, setup: TrainingSetup, record: TrainingRecord, step: Step, begun: float) -> None:
+    """Asks development data what the epoch was worth, and adds it to the record."""
     outputs = development_outputs(setup)
     if not np.isfinite(outputs["logits"]).all():
         _stop(run, setup, record, f"after epoch {step.epoch} the model's outputs are not finite: lower learning_rate.")
@@ -228,7 +173,7 @@ def _end_epoch(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: St
     seconds = time.perf_counter() - begun - sum(earlier["seconds"] for earlier in record.rows)
     record.rows.append(row | {"learning_rate": step.learning_rate, "seconds": seconds})
     record.losses = []
-    if setup.config.epoch_embeddings:
+    if setup.config.evaluation.epoch_embeddings:
         record.epochs.append(outputs)
     score = setup.fabric.broadcast(selection_score(scores))  # all processes stop at the same epoch
     if score > record.best_score:
@@ -236,7 +181,7 @@ def _end_epoch(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: St
         record.best_weights = {name: value.clone() for name, value in setup.model.trained_state().items()}
 
 
-def _check_losses(run: Run, setup: TrainingSetup, record: _TrainingRecord, step: Step, since: int) -> None:
+def _check_losses(run: Run, setup: TrainingSetup, record: TrainingRecord, step: Step, since: int) -> None:
     """Stops at the first batch of the epoch, after the first `since`, whose loss is not finite."""
     totals = torch.stack([batch["train_loss"] for batch in record.losses[since:]])
     for number, finite in enumerate(totals.isfinite().tolist(), start=since + 1):
@@ -257,7 +202,7 @@ def _check_losses(run: Run, setup: TrainingSetup, record: _TrainingRecord, step:
 
 
 def _stop(
-    run: Run, setup: TrainingSetup, record: _TrainingRecord, fault: str, facts: Mapping[str, Any] | None = None
+    run: Run, setup: TrainingSetup, record: TrainingRecord, fault: str, facts: Mapping[str, Any] | None = None
 ) -> NoReturn:
     """Ends a training that cannot go on: writes down why, keeps the best model so far, and says where."""
     if setup.fabric.is_global_zero and facts:
@@ -285,24 +230,3 @@ def development_scores(
     labels = torch.tensor(setup.dev.labels)
     loss = float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED))
     return loss, classification_scores(labels.numpy(), logits.softmax(dim=-1).numpy(), setup.dev.classes)
-
-
-def _facts(config: RunConfig, train: Corpus, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model card says of where a model comes from."""
-    encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items() if name != ABSENT)
-    return {
-        "objective": config.objective,
-        "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.fold}. {train.about} "
-        f"Encoders: {encoders}.",
-        "scores": card_scores("dev", scores),
-        "threshold": {"value": scores["threshold"], "target": config.false_accept_rate}
-        if "threshold" in scores
-        else {},
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("turbo-kit", "torch", "transformers", "lightning-fabric", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from turbo_kit.board import PairKey
-from turbo_kit.config import InputError, RunConfig
+from turbo_kit.config import InputError, RunConfig, TrainingOptions
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.batching import bucketed_batches
 from turbo_kit.corpora.utterance import UNLABELLED
@@ -46,16 +46,16 @@ def prepare(
     Raises:
         InputError: a config that does not fit, or a clip that cannot be used.
     """
-    fabric = fabric or build_fabric(config)
-    fabric.seed_everything(config.seed, verbose=False)
+    fabric = fabric or build_fabric(config.hardware)
+    fabric.seed_everything(config.training.seed, verbose=False)
     labels = _visible_labels(train, config)
     objective = build_objective(config, labels, len(train.classes))
     model = TurboModel.from_config(config, train.classes).to(fabric.device)
     train_features = clip_features(model, train, progress=progress)
     dev_features = clip_features(model, dev, progress=progress)
-    batches = TrainingBatches(config, train, train_features, labels, fabric)
+    batches = TrainingBatches(config.training, train, train_features, labels, fabric)
     if fabric.world_size > 1:  # the same weights everywhere, and masks of its own for each process
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, fabric.global_rank]).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([config.training.seed, fabric.global_rank]).generate_state(1)[0]))
     return TrainingSetup(config, fabric, model, objective, batches, dev, dev_features)
 
 
@@ -70,23 +70,27 @@ def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> O
     Raises:
         InputError: no such objective, or one that needs a modality that the run leaves out.
     """
-    switches = ("temperature", "similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha")
-    pair_weights: dict[PairKey, float] = dict(config.pair_weights.items())
+    loss, switches = (
+        config.loss,
+        ("temperature", "similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha"),
+    )
+    pair_weights: dict[PairKey, float] = dict(loss.pair_weights.items())
     objective = Objective.preset(
-        config.objective,
-        contrastive_weight=config.contrastive_weight,
-        normalize_pairs=config.normalize_pairs,
-        exclude=config.exclude,
+        loss.objective,
+        contrastive_weight=loss.contrastive_weight,
+        normalize_pairs=loss.normalize_pairs,
+        exclude=loss.exclude,
         pair_weights=pair_weights,
-        class_weights=_class_weights(labels, classes) if config.class_weighting == "balanced" else None,
-        **{name: value for name in switches if (value := getattr(config, name)) is not None},
+        class_weights=_class_weights(labels, classes) if loss.class_weighting == "balanced" else None,
+        **{name: value for name in switches if (value := getattr(loss, name)) is not None},
     )
     letters = {modality[0] for modality in config.modalities}
     for letter in objective.modalities:
         if letter not in letters:
             raise InputError(
-                f"objective {config.objective!r} compares views of {letter!r}, and this run leaves that modality out "
-                f"(audio={config.audio!r}, text={config.text!r}): choose ce or ce-2pass, or name an encoder for it."
+                f"objective {loss.objective!r} compares views of {letter!r}, and this run leaves that modality "
+                f"out (audio={config.model.audio!r}, text={config.model.text!r}): choose ce or ce-2pass, or "
+                "name an encoder for it."
             )
     return objective
 
@@ -95,16 +99,21 @@ class TrainingBatches:
     """The training clips as batches on the device, in an order that the seed and the epoch decide."""
 
     def __init__(
-        self, config: RunConfig, train: Corpus, features: dict[str, Features], labels: list[int], fabric: "Fabric"
+        self,
+        options: TrainingOptions,
+        train: Corpus,
+        features: dict[str, Features],
+        labels: list[int],
+        fabric: "Fabric",
     ) -> None:
         self._features, self._lengths, self._device = features, clip_lengths(features), fabric.device
         self._rank, self._processes = fabric.global_rank, fabric.world_size
-        if (smallest := min(len(train), config.batch_size)) < self._processes:
+        if (smallest := min(len(train), options.batch_size)) < self._processes:
             raise InputError(f"a batch of {smallest} clips for {self._processes} processes: start fewer.")
         self._names = [utterance.id for utterance in train.utterances]
         self._labels = torch.tensor(labels)
         self._transcripts = torch.tensor(train.transcripts)
-        self._size, self._chunk, self._seed = config.batch_size, config.chunk_size, config.seed
+        self._size, self._chunk, self._seed = options.batch_size, options.chunk_size, options.seed
 
     def __len__(self) -> int:
         return max(1, len(self._lengths) // self._size)
@@ -119,7 +128,8 @@ class TrainingBatches:
     def of_epoch(self, epoch: int, after: int = 0) -> Iterator[Batch]:
         """The batches of an epoch after so many, in chunks of `chunk_size` clips, padded no further than they need.
 
-        Of several processes each takes its share of every batch: every so-manieth clip, so that all have long ones.
+        Of several processes each takes its share of every batch: rank r takes clips r, r + n, r + 2n, ..., so every
+        rank gets long and short clips.
         """
         for indices in self._order(epoch)[after:]:
             shares = [indices[rank :: self._processes] for rank in range(self._processes)]
@@ -137,13 +147,13 @@ def _visible_labels(train: Corpus, config: RunConfig) -> list[int]:
     labels = np.array(train.labels)
     if not (labels >= 0).any():
         raise InputError(f"corpus {train.name!r}: no clip of the training list has a label; label some of them.")
-    if config.label_fraction == 1:
+    if config.data.label_fraction == 1:
         return list(map(int, labels))
-    generator = np.random.default_rng([config.seed, len(labels)])
+    generator = np.random.default_rng([config.training.seed, len(labels)])
     visible = np.full_like(labels, UNLABELLED)
     for index in range(len(train.classes)):
         members = generator.permutation(np.flatnonzero(labels == index))
-        kept = members[: max(1, round(config.label_fraction * len(members)))]
+        kept = members[: max(1, round(config.data.label_fraction * len(members)))]
         visible[kept] = index
     return list(map(int, visible))
 

@@ -42,17 +42,17 @@ class Trainer:
         """
         self.setup, config = setup, setup.config
         self.epoch, self.number = 1, 0  # of the batch that was seen last
-        steps = config.epochs * -(-len(setup.batches) // config.accumulate)
+        steps = config.training.epochs * -(-len(setup.batches) // config.training.accumulate)
         setup.objective.to(setup.fabric.device)
-        self._optimizer, self._schedule = build_optimizer(config, setup.model, setup.objective, steps)
+        self._optimizer, self._schedule = build_optimizer(config.training, setup.model, setup.objective, steps)
         if state:
             self._load(state)
-        model = compile_model(setup.model) if config.compile else setup.model
+        model = compile_model(setup.model) if config.hardware.compile else setup.model
         self._wrapped, self._stepper = setup.fabric.setup(model, self._optimizer)
 
     def __iter__(self) -> Iterator[Step]:
         """The steps from here to the end of the last epoch."""
-        while self.epoch <= self.setup.config.epochs:
+        while self.epoch <= self.setup.config.training.epochs:
             for batch in self.setup.batches.of_epoch(self.epoch, after=self.number):
                 self.number += 1
                 yield self._step(batch)
@@ -62,13 +62,15 @@ class Trainer:
         config, fabric, objective = self.setup.config, self.setup.fabric, self.setup.objective
         if not self.setup.model.training:  # telling every module took a seventh of a demo step, profiled on a GPU
             self.setup.model.train()
-        with memory_errors(config):
-            loss = backward(fabric, self._wrapped, objective, batch, config.accumulate, last=self.complete)
+        with memory_errors(config.training):
+            loss = backward(fabric, self._wrapped, objective, batch, config.training.accumulate, last=self.complete)
         if self.complete:
             if fabric.world_size > 1:
                 average_gradients(fabric, objective)
-            if config.clip_norm:
-                fabric.clip_gradients(self._wrapped, self._stepper, max_norm=config.clip_norm, error_if_nonfinite=False)
+            if config.training.clip_norm:
+                fabric.clip_gradients(
+                    self._wrapped, self._stepper, max_norm=config.training.clip_norm, error_if_nonfinite=False
+                )
             self._stepper.step()
             self._schedule.step()
             self._stepper.zero_grad()
@@ -78,7 +80,7 @@ class Trainer:
     @property
     def complete(self) -> bool:
         """Whether the optimiser takes its step after this batch; where not, its gradient waits for the next one's."""
-        return self.number % self.setup.config.accumulate == 0 or self.number == len(self.setup.batches)
+        return self.number % self.setup.config.training.accumulate == 0 or self.number == len(self.setup.batches)
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on, to be taken after a batch that is `complete`."""
@@ -102,7 +104,7 @@ class Trainer:
                 f"on {here[1]} as if nothing had been: start it as before, or from its beginning with again=True."
             )
         self.epoch, self.number = state["epoch"], state["number"]
-        if self.epoch not in range(1, self.setup.config.epochs + 1) or self.number not in range(
+        if self.epoch not in range(1, self.setup.config.training.epochs + 1) or self.number not in range(
             len(self.setup.batches) + 1
         ):
             raise ValueError(f"there is no batch {self.number} of epoch {self.epoch}")

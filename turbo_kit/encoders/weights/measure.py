@@ -21,6 +21,7 @@ import soundfile
 import torch
 from cut import AUDIO_LAYERS, TEXT_LAYERS, TOKENS, cut_audio, cut_text, source_parser
 
+from turbo_kit.config import EncoderConfig
 from turbo_kit.encoders import build_encoder
 
 HERE = Path(__file__).parent
@@ -62,7 +63,7 @@ def development_score(x: np.ndarray, rows: Sequence[dict[str, Any]]) -> tuple[fl
 @torch.no_grad()
 def pooled(folder: Path, modality: str, items: Sequence[Any]) -> np.ndarray:
     """The mean state of each utterance after the last layer and its norm: (utterances, D)."""
-    encoder = build_encoder(str(folder), modality, trainable_layers=1, dropout=0.0).eval()
+    encoder = build_encoder(str(folder), modality, EncoderConfig(trainable_layers=1), dropout=0.0).eval()
     keys = [item if isinstance(item, str) else item.tobytes() for item in items]
     known = {key: encoder(encoder.trunk([item])).pooled[0] for key, item in dict(zip(keys, items, strict=True)).items()}
     return torch.cat([known[key] for key in keys]).numpy()

@@ -1,0 +1,35 @@
+"""The options of a run in groups, and the error that says what is wrong with what a user gave."""
+
+from turbo_kit.config.errors import InputError, unknown
+from turbo_kit.config.options import (
+    ABSENT,
+    ConditionOptions,
+    DataOptions,
+    EncoderConfig,
+    EvaluationOptions,
+    HardwareOptions,
+    LossOptions,
+    ModelOptions,
+    Options,
+    Protocol,
+    TrainingOptions,
+)
+from turbo_kit.config.run_config import RunConfig, notebook_literals
+
+__all__ = [
+    "ABSENT",
+    "ConditionOptions",
+    "DataOptions",
+    "EncoderConfig",
+    "EvaluationOptions",
+    "HardwareOptions",
+    "InputError",
+    "LossOptions",
+    "ModelOptions",
+    "Options",
+    "Protocol",
+    "RunConfig",
+    "TrainingOptions",
+    "notebook_literals",
+    "unknown",
+]
