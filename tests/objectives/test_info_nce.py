@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from turbo_kit.config import InputError
 from turbo_kit.objectives import PairBoard, info_nce, pair_losses, similarity_logits
+from turbo_kit.objectives.info_nce import symmetric_info_nce
 
 # Clips 0 and 3 belong together, so do 1 and 2; 4 and 5 carry "no group".
 GROUPS = [7, 2, 2, 7, -100, -100]
@@ -47,6 +48,22 @@ def test_the_temperature_takes_a_gradient():
     x, y = two_views()
     temperature = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: info_nce(x.detach(), y.detach(), temperature=t), (temperature,))
+
+
+@pytest.mark.parametrize("batch", [1, 9, 300], ids=["single", "plain", "tiled"])
+@pytest.mark.parametrize("temperature", [0.01, 0.05, 1.0])
+def test_the_defaults_are_the_plain_symmetric_form(temperature, batch):
+    x, y = two_views(batch=batch, dim=8)
+    full, plain = info_nce(x, y, temperature=temperature), symmetric_info_nce(x, y, temperature)
+
+    torch.testing.assert_close(full, plain, rtol=1e-12, atol=1e-12)
+    gradients = torch.autograd.grad(full, (x, y)), torch.autograd.grad(plain, (x, y))
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-11)
+
+
+def test_the_defaults_are_the_plain_symmetric_form_in_float32():
+    x, y = (view.detach() for view in two_views(batch=64, dim=16, dtype=torch.float32))
+    torch.testing.assert_close(info_nce(x, y), symmetric_info_nce(x, y), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.05, 1.0])

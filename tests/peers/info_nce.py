@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from turbo_kit.objectives import PairBoard, pair_losses
-from turbo_kit.objectives.info_nce import Negatives
+from turbo_kit.objectives.directions import Negatives
 
 NAMES = ("a1", "a2", "t1", "t2")
 WIDTH, TEMPERATURE, PATIENCE = 256, 0.05, 10.0

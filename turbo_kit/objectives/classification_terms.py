@@ -1,4 +1,4 @@
-"""Terms that are no pairs of views: cross-entropy over the passes, and R-Drop's consistency."""
+"""The terms of the classifier: cross-entropy over the passes, and R-Drop's consistency between them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from turbo_kit.config import InputError
-from turbo_kit.objectives.similarity import masked_mean
+from turbo_kit.objectives.masks import masked_mean
 
 UNLABELLED = -100
-"""The label of a clip that has none."""
+"""Stands in the place of a label for a clip that has none."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of the labelled clips, the mean over the passes.
+    """Cross-entropy of the labelled clips, averaged over the passes.
 
     Args:
         logits: (passes, B, C).
-        labels: (B,) long, `UNLABELLED` (-100) where a clip has no label.
+        labels: (B,) long, `UNLABELLED` (-100) if a clip has no label.
         class_weights: (C,), or None for equal weights; a weighted mean, as in `torch.nn.CrossEntropyLoss`.
 
     Returns:
-        Scalar in float32 at least; 0, with a working backward, where no clip is labelled.
+        Scalar in float32 at least; 0, with a working backward, if no clip is labelled.
 
     Raises:
-        InputError: shapes, or labels that are no class.
+        InputError: shapes do not fit, or a label is not a class.
     """
     check_logits(logits, labels)
     passes, batch, classes = logits.shape
@@ -43,26 +43,26 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
             ignore_index=UNLABELLED,
             reduction="sum",
         )
-    # Summed and divided here, because torch's own mean is 0/0 = NaN for a batch without labels.
-    seen = (weights[labels.clamp(min=0)] * (labels != UNLABELLED)).sum()
-    return total / (passes * torch.where(seen > 0, seen, 1.0))
+    # Divided here, because torch's own mean is 0/0 = NaN for a batch without labels.
+    total_weight = (weights[labels.clamp(min=0)] * (labels != UNLABELLED)).sum()
+    return total / (passes * torch.where(total_weight > 0, total_weight, 1.0))
 
 
 def r_drop(logits: Tensor, labels: Tensor) -> Tensor:
     """R-Drop's consistency of the passes: the mean over labelled clips of (KL(p1 || p2) + KL(p2 || p1)) / 2.
 
-    Source: arXiv 2106.14448, section 2.1. The paper adds the cross-entropies of the two passes; beside their mean, as
-    in this kit and in the authors' README, the same balance needs half the paper's alpha.
+    Source: arXiv 2106.14448, section 2.1. The paper adds the cross-entropies of the two passes; this kit, like the
+    authors' README, takes their mean, so the same balance needs half the paper's alpha.
 
     Args:
         logits: (passes, B, C), at least 2 passes; the mean over all pairs of passes where there are more.
-        labels: (B,) long, `UNLABELLED` (-100) where a clip has no label.
+        labels: (B,) long, `UNLABELLED` (-100) if a clip has no label.
 
     Returns:
-        Scalar in float32 at least; 0, with a working backward, where no clip is labelled.
+        Scalar in float32 at least; 0, with a working backward, if no clip is labelled.
 
     Raises:
-        InputError: shapes, labels that are no class, or a single pass.
+        InputError: shapes do not fit, a label is not a class, or there is only one pass.
     """
     check_logits(logits, labels)
     if len(logits) < 2:

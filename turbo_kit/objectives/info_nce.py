@@ -1,37 +1,62 @@
-"""InfoNCE between two views: a pure function on tensors.
+"""InfoNCE between two views: first the plain symmetric form, then the form with all switches.
 
-With s_ij = sim(x_i, y_j) / temperature, the loss of anchor i is
+With logits s_ij = sim(x_i, y_j) / temperature, the loss of anchor i is the cross-entropy of its row of logits, with
+the clip itself as the right class:
 
     l_i = log sum_j exp(s_ij) - s_ii
 
-(InfoNCE: arXiv 1807.03748, eq. 4; with dropout masks as the two views: SimCSE, arXiv 2104.08821, eq. 4). The
-symmetric loss is the mean of the row and the column direction, as in CLIP (arXiv 2103.00020, fig. 3).
+Sources: InfoNCE, arXiv 1807.03748, eq. 4; two dropout masks as the two views, SimCSE, arXiv 2104.08821, eq. 4; the
+mean of the two directions, CLIP, arXiv 2103.00020, fig. 3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, get_args
+from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from turbo_kit.objectives.memory_flat import FLAT_FROM, flat_info_nce
-from turbo_kit.objectives.similarity import (
-    Similarity,
-    allowed_negatives,
-    check_batch,
-    check_choice,
-    filled,
-    masked_mean,
-    similarity_logits,
-    unit,
+from turbo_kit.objectives.directions import (
+    Direction,
+    Negatives,
+    check_direction,
+    logits_by_direction,
+    mean_of_directions,
+    negatives_by_anchor,
 )
+from turbo_kit.objectives.masks import zero_absent
+from turbo_kit.objectives.similarity import Similarity, similarity_logits, unit_vectors
+from turbo_kit.objectives.tiled import TILED_FROM, tiled_info_nce
+from turbo_kit.objectives.validation import check_choice, check_views
 
-Direction = Literal["symmetric", "one"]
-Negatives = Literal["other", "both"]
+
+def symmetric_info_nce(x: Tensor, y: Tensor, temperature: float | Tensor = 0.05) -> Tensor:
+    """Symmetric InfoNCE: each clip has to find itself among all clips of the other view.
+
+    This is the formula and nothing else. Training calls `info_nce`, which gives the same value with its defaults.
+
+    Args:
+        x: (B, D), one view of B clips.
+        y: (B, D), another view of the same clips: row i is the positive of row i of x, and all other rows are its
+            negatives.
+        temperature: above 0.
+
+    Returns:
+        Scalar.
+
+    >>> x = torch.eye(2)  # two orthogonal clips, and two views that agree
+    >>> symmetric_info_nce(x, x, temperature=1.0)  # log(1 + exp(-1))
+    tensor(0.3133)
+    """
+    x, y = F.normalize(x, dim=1), F.normalize(y, dim=1)  # unit vectors: their dot products are cosines
+    logits = x @ y.T / temperature  # (B, B): row i compares x_i with every y, column j compares y_j with every x
+    positives = torch.arange(len(x), device=x.device)  # they lie on the diagonal
+    x_to_y = F.cross_entropy(logits, positives)
+    y_to_x = F.cross_entropy(logits.T, positives)
+    return (x_to_y + y_to_x) / 2
 
 
 def info_nce(
@@ -45,111 +70,79 @@ def info_nce(
     groups: Tensor | None = None,
     present: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE between two views of the same clips: row i of x belongs with row i of y.
+    """InfoNCE between two views of the same clips: row i of x is the positive of row i of y.
 
-    From `FLAT_FROM` clips on it is computed in tiles, in memory that grows with B, not with its square; its gradient
-    can then not be differentiated again. All pairs of a board at once, as `pair_losses` takes them, cost less still.
+    From `TILED_FROM` clips on, the loss is computed in tiles (`turbo_kit.objectives.tiled`): memory then grows with B
+    and not with its square, and the gradient cannot be differentiated again. To compute several pairs of views,
+    `pair_losses` costs less than one call for each.
 
     Args:
-        x: (B, D), the anchors where one direction is taken.
+        x: (B, D), the anchors if only one direction is taken.
         y: (B, D).
-        temperature: above 0; a tensor where it is learned.
+        temperature: above 0; a tensor if it is learned.
         similarity: ``"cosine"`` or ``"dot"``.
-        direction: ``"symmetric"``, the mean of x to y and y to x (CLIP), or ``"one"``, x to y alone (SimCSE).
-        negatives: ``"other"``, the B-1 other clips in the other view, or ``"both"``, those of the anchor's own view
-            as well, 2B-2 in all (NT-Xent: SimCLR, arXiv 2002.05709, eq. 1).
+        direction: ``"symmetric"``, the mean of x to y and y to x (CLIP), or ``"one"``, x to y only (SimCSE).
+        negatives: ``"other"``, the B-1 other clips in the other view, or ``"both"``, those in the anchor's own view
+            as well, 2B-2 in total (NT-Xent: SimCLR, arXiv 2002.05709, eq. 1).
         groups: (B,) integers; clips with the same number are not each other's negatives. A negative number stands
             for "no group" and excludes nothing. None: every other clip is a negative.
-        present: (B,) bool; a clip marked False is left out as anchor, positive and negative. None: all are there.
+        present: (B,) bool; a clip marked False is left out as anchor, positive and negative. None: all are present.
 
     Returns:
-        Scalar, the mean over the clips present; 0, with a working backward, where no clip is present. A clip with no
-        negative left has loss 0. float64 where an input is, otherwise float32.
+        Scalar, the mean over the clips present; 0, with a working backward, if there are none. A clip without any
+        negative has loss 0. float64 if an input is, otherwise float32.
 
     Raises:
-        InputError: shapes, a setting or the temperature cannot be used.
+        InputError: shapes, an option or the temperature cannot be used.
     """
-    if x.ndim == 2 and len(x) >= FLAT_FROM:
-        check_choice("similarity", similarity, get_args(Similarity))
-        _check("InfoNCE", x, y, direction, negatives, groups)
-        views = {"x": x, "y": y}
-        if present is not None:
-            views = {name: filled(view, present) for name, view in views.items()}
-        if similarity == "cosine":
-            views = {name: unit(view) for name, view in views.items()}
-        (loss,) = flat_info_nce(
-            views,
-            [("x", "y")],
-            temperature=temperature,
-            unit_length=similarity == "cosine",
-            symmetric=direction == "symmetric",
-            within_views=negatives == "both",
-            groups=groups,
-            present=[present],
-        )
-        return loss
-
-    def logits_of(anchors: Tensor, others: Tensor) -> Tensor:
-        return similarity_logits(anchors, others, temperature, similarity)
-
-    return softmax_loss("InfoNCE", x, y, logits_of, with_the_positive, direction, negatives, groups, present)
+    check_views("InfoNCE", x, y, groups)
+    check_direction(direction, negatives)
+    x, y = zero_absent(x, present), zero_absent(y, present)
+    if len(x) >= TILED_FROM:
+        return _in_tiles(x, y, temperature, similarity, direction, negatives, groups, present)
+    compare = partial(similarity_logits, temperature=temperature, similarity=similarity)
+    mask = negatives_by_anchor(x, negatives, groups, present)
+    both_ways = logits_by_direction(x, y, compare, direction, negatives)
+    return mean_of_directions([info_nce_per_anchor(logits, mask) for logits in both_ways], present)
 
 
-def softmax_loss(
-    name: str,
+def info_nce_per_anchor(logits: Tensor, negatives: Tensor | None) -> Tensor:
+    """l_i = log (exp(s_ii) + sum over the negatives j of exp(s_ij)) - s_ii.
+
+    Args:
+        logits: (B, C), C at least B, with the positives on the diagonal.
+        negatives: (B, C) bool; None if every column off the diagonal is a negative.
+
+    Returns:
+        (B,), the loss of each anchor; exactly 0 for an anchor without negatives.
+    """
+    if negatives is not None:
+        positive = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(~(negatives | positive), -math.inf)
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device), reduction="none")
+
+
+def _in_tiles(
     x: Tensor,
     y: Tensor,
-    logits_of: Callable[[Tensor, Tensor], Tensor],
-    anchor_losses: Callable[[Tensor, Tensor | None], Tensor],
+    temperature: float | Tensor,
+    similarity: Similarity,
     direction: Direction,
     negatives: Negatives,
     groups: Tensor | None,
     present: Tensor | None,
 ) -> Tensor:
-    """What InfoNCE and its kin share: directions, negatives, and the clips that count.
-
-    Args:
-        name: of the loss, for errors.
-        x, y, direction, negatives, groups, present: as for `info_nce`.
-        logits_of: makes (B, B) logits of two views (B, D); entry ij says how well anchor i fits the other j.
-        anchor_losses: makes the (B,) losses of logits (B, C), the positives on the diagonal, and of (B, C) bool,
-            which of them are negatives; None: all others are.
-
-    Returns:
-        Scalar, as for `info_nce`.
-
-    Raises:
-        InputError: as for `info_nce`.
-    """
-    _check(name, x, y, direction, negatives, groups)
-    if present is not None:
-        x, y = filled(x, present), filled(y, present)
-    everyone = groups is None and present is None and negatives == "other"
-    allowed = None if everyone else allowed_negatives(len(x), x.device, groups, present)
-
-    def one_way(logits: Tensor, view: Tensor) -> Tensor:
-        if allowed is None or negatives == "other":
-            return anchor_losses(logits, allowed)
-        return anchor_losses(torch.cat([logits, logits_of(view, view)], dim=1), torch.cat([allowed, allowed], dim=1))
-
-    logits = logits_of(x, y)
-    losses = one_way(logits, x)
-    if direction == "symmetric":
-        losses = (losses + one_way(logits.T, y)) / 2
-    return losses.mean() if present is None else masked_mean(losses, present)
-
-
-def with_the_positive(logits: Tensor, negatives: Tensor | None) -> Tensor:
-    """Losses (B,) of `info_nce`; logits (B, C) with the positives on the diagonal, negatives (B, C) bool or all."""
-    kept = logits
-    if negatives is not None:
-        # The positive stays even where nothing else does: the loss is then exactly 0, and no row is empty.
-        positive = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
-        kept = logits.masked_fill(~(negatives | positive), -math.inf)
-    return F.cross_entropy(kept, torch.arange(len(kept), device=kept.device), reduction="none")
-
-
-def _check(name: str, x: Tensor, y: Tensor, direction: str, negatives: str, groups: Tensor | None) -> None:
-    check_choice("direction", direction, get_args(Direction))
-    check_choice("negatives", negatives, get_args(Negatives))
-    check_batch(name, x, y, groups)
+    check_choice("similarity", similarity, get_args(Similarity))
+    if similarity == "cosine":
+        x, y = unit_vectors(x), unit_vectors(y)
+    (loss,) = tiled_info_nce(
+        {"x": x, "y": y},
+        [("x", "y")],
+        temperature=temperature,
+        unit_length=similarity == "cosine",
+        symmetric=direction == "symmetric",
+        within_views=negatives == "both",
+        groups=groups,
+        present=[present],
+    )
+    return loss

@@ -1,4 +1,4 @@
-"""InfoNCE in tiles is plain InfoNCE: in value, in gradient, and in what it takes; only its memory is another."""
+"""Tiled InfoNCE equals plain InfoNCE in value, in gradient and in what it accepts; only its memory differs."""
 
 import math
 import sys
@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from turbo_kit.config import InputError
 from turbo_kit.objectives import PairBoard, info_nce, pair_losses
-from turbo_kit.objectives.log_sums import BOUNDED_LOGITS, Block, Sweep, log_sums
-from turbo_kit.objectives.memory_flat import FLAT_FROM, TILE, flat_info_nce
+from turbo_kit.objectives.tiled.logsumexp import SAFE_LOGIT, Block, Sweep, tiled_logsumexp
+from turbo_kit.objectives.tiled.loss import TILE_SIZE, TILED_FROM, tiled_info_nce
 
 TURBO = PairBoard.parse({"a1-a2": 1, "t1-t2": 1, "a1-t1": 1, "t2-a1": 1, "a2-t1": 1, "a2-t2": 1}).pairs
 GROUPS = [7, 2, 2, 7, -100, -100, 7]
@@ -30,16 +30,16 @@ def four_views(batch=7, dim=5, dtype=torch.float64, seed=0):
 
 @pytest.fixture(params=[True, False], ids=["kept", "computed-again"])
 def in_tiles(monkeypatch, request):
-    """Calls a function with tiles of three clips, however small the batch, that are kept for the backward or not."""
-    monkeypatch.setattr("turbo_kit.objectives.log_sums.STRIP", 2)
+    """Calls a function with tiles of three clips, for batches of any size; they are kept for the backward or not."""
+    monkeypatch.setattr("turbo_kit.objectives.tiled.logsumexp.STRIP_ROWS", 2)
     if not request.param:
-        monkeypatch.setattr("turbo_kit.objectives.log_sums.KEPT", 0)
+        monkeypatch.setattr("turbo_kit.objectives.tiled.logsumexp.KEPT_ENTRIES", 0)
 
     def call(function, *arguments, **settings):
         with monkeypatch.context() as patch:
             for module in ("info_nce", "pair_losses"):  # the functions of these names hide the modules
-                patch.setattr(sys.modules[f"turbo_kit.objectives.{module}"], "FLAT_FROM", 1)
-            patch.setitem(TILE, "cpu", 3)
+                patch.setattr(sys.modules[f"turbo_kit.objectives.{module}"], "TILED_FROM", 1)
+            patch.setitem(TILE_SIZE, "cpu", 3)
             return function(*arguments, **settings)
 
     return call
@@ -114,17 +114,17 @@ def test_a_learned_temperature_gets_its_gradient(in_tiles):
 
 
 def test_large_batches_take_the_tiles_and_agree_with_open_clip():
-    x, y, *_ = four_views(batch=FLAT_FROM + 90, dim=8).values()
+    x, y, *_ = four_views(batch=TILED_FROM + 90, dim=8).values()
     theirs = ClipLoss()(F.normalize(x, dim=1), F.normalize(y, dim=1), 20.0)
     expected = torch.autograd.grad(theirs, (x, y))
     alone = info_nce(x, y, temperature=0.05)
     (pair,) = PairBoard.parse({"a1-a2": 1.0}).pairs
     on_board = pair_losses({"a1": x, "a2": y}, [pair], temperature=0.05)["a1-a2"]
     for ours in (alone, on_board):
-        assert "LogSums" in graph_of(ours)
+        assert "TiledLogSumExp" in graph_of(ours)
         torch.testing.assert_close(ours, theirs)
         torch.testing.assert_close(torch.autograd.grad(ours, (x, y)), expected)
-    assert "LogSums" not in graph_of(info_nce(x[: FLAT_FROM - 1], y[: FLAT_FROM - 1]))
+    assert "TiledLogSumExp" not in graph_of(info_nce(x[: TILED_FROM - 1], y[: TILED_FROM - 1]))
 
 
 def graph_of(loss):
@@ -170,14 +170,14 @@ def test_memory_does_not_grow_with_the_square_of_the_batch(negatives):
     present = {"a": torch.arange(batch) % 5 > 0, "t": torch.arange(batch) % 7 > 0}
     with Held() as held:
         weighted(pair_losses(views, TURBO, negatives=negatives, groups=groups, present=present)).backward()
-    assert batch < held.largest <= TILE["cpu"] ** 2
+    assert batch < held.largest <= TILE_SIZE["cpu"] ** 2
     assert held.most < batch**2  # all tiles and gradients together: less than the logits of one of the six pairs
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
 def test_the_tiles_of_a_gpu_too_are_little_beside_six_plain_losses(learned, monkeypatch):
     """By tensors that only know their shapes: no GPU is needed, and no time."""
-    monkeypatch.setitem(TILE, "cpu", TILE["cuda"])
+    monkeypatch.setitem(TILE_SIZE, "cpu", TILE_SIZE["cuda"])
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "peers")
     from info_nce import plain
 
@@ -193,7 +193,7 @@ def test_the_tiles_of_a_gpu_too_are_little_beside_six_plain_losses(learned, monk
     assert ours <= 0.06 * peak(lambda views, _: plain(views))
 
 
-@pytest.mark.parametrize("temperature", [1.01 / BOUNDED_LOGITS, 0.99 / BOUNDED_LOGITS, 0.001], ids=str)
+@pytest.mark.parametrize("temperature", [1.01 / SAFE_LOGIT, 0.99 / SAFE_LOGIT, 0.001], ids=str)
 def test_the_running_maximum_takes_over_where_exponentials_would_overflow(temperature):
     views = four_views(batch=300, dim=3, dtype=torch.float32)
     views["a2"] = (views["a1"] + 0.01 * views["a2"]).detach().requires_grad_()  # positives of similarity near 1
@@ -209,7 +209,7 @@ def test_the_running_maximum_takes_over_where_exponentials_would_overflow(temper
 def test_the_bound_is_needed():
     """The control of the test above: what it guards against does happen without the switch."""
     view = F.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), dim=1) / math.sqrt(0.001)
-    ((rows, _),) = log_sums(Sweep([Block(0, 1)], None, {}, bounded=True, tile=4), [view, view])
+    ((rows, _),) = tiled_logsumexp(Sweep([Block(0, 1)], None, {}, bounded=True, tile_size=4), [view, view])
     assert rows.isinf().all()
 
 
@@ -259,20 +259,20 @@ def test_nan_in_a_view_shows_in_the_loss():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"y": (FLAT_FROM, 4)},
-        {"y": (FLAT_FROM - 1, 3)},
-        {"y": (FLAT_FROM,)},
+        {"y": (TILED_FROM, 4)},
+        {"y": (TILED_FROM - 1, 3)},
+        {"y": (TILED_FROM,)},
         {"similarity": "cosin"},
         {"direction": "both"},
         {"negatives": "all"},
         {"temperature": 0.0},
         {"groups": torch.zeros(5, dtype=torch.long)},
-        {"present": torch.ones(FLAT_FROM)},
+        {"present": torch.ones(TILED_FROM)},
     ],
     ids=str,
 )
 def test_a_large_batch_is_refused_for_what_a_small_one_is(wrong):
-    x, y = torch.ones(FLAT_FROM, 3), torch.ones(wrong.pop("y", (FLAT_FROM, 3)))
+    x, y = torch.ones(TILED_FROM, 3), torch.ones(wrong.pop("y", (TILED_FROM, 3)))
     with pytest.raises(InputError):
         info_nce(x, y, **wrong)
 
@@ -281,6 +281,6 @@ def test_tiles_of_any_size_give_the_same():
     views = {name: F.normalize(view, dim=1) for name, view in four_views(batch=10).items()}
     names = [("a1", "a2"), ("a1", "t1")]
     options = {"temperature": 0.1, "unit_length": True}
-    whole = flat_info_nce(views, names, tile=10, **options)
+    whole = tiled_info_nce(views, names, tile_size=10, **options)
     for tile in (1, 3, 5, 9, 64):
-        torch.testing.assert_close(flat_info_nce(views, names, tile=tile, **options), whole)
+        torch.testing.assert_close(tiled_info_nce(views, names, tile_size=tile, **options), whole)
