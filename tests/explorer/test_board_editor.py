@@ -6,7 +6,7 @@ import re
 import pytest
 
 from turbo_kit import InputError, Objective
-from turbo_kit.explorer.board_editor import BOARDS, OWN, PAIRS, PairBoardExplorer, board_objective
+from turbo_kit.explorer.board_editor import BOARDS, CUSTOM_BOARD, PAIRS, PairBoardExplorer, board_objective
 from turbo_kit.inspection import draw_batch, dropout_views, live_training, prepare_live_training
 
 
@@ -60,7 +60,7 @@ def test_a_click_switches_a_pair_above_and_below_the_diagonal(explorer):
     assert explorer.weights["a1-t2"] == 0 and explorer.weights["a1-t1"] == 1
     for cells in (explorer.cells, explorer.mirrored):
         assert cells["a1-t2"].description == "a1-t2: 0" and cells["a1-t1"].description == "a1-t1: 1"
-    assert explorer.controls["board"].value is None and explorer.board == OWN
+    assert explorer.controls["board"].value is None and explorer.board == CUSTOM_BOARD
     assert explorer.controls["weight"].description == "weight of a1-t2" and explorer.controls["weight"].value == 0
     assert total(explorer) != before
     explorer.mirrored["a1-t2"].click()

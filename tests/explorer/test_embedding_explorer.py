@@ -123,7 +123,7 @@ def test_a_run_of_one_modality_has_no_neighbours_and_says_so(tmp_path):
 
 
 def test_many_clips_are_cut_to_a_sample_with_all_that_belongs_to_it(run, corpus):
-    few, all_of_them = (embedding_data(run, corpus=corpus, most=most) for most in (6, 1000))
+    few, all_of_them = (embedding_data(run, corpus=corpus, max_clips=most) for most in (6, 1000))
     rows = [all_of_them.clips["id"].tolist().index(clip) for clip in few.clips["id"]]
     assert len(rows) == 6 and rows == sorted(rows)
     np.testing.assert_array_equal(few.predicted, all_of_them.predicted[:, rows])

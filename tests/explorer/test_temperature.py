@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from turbo_kit import InputError, Objective
-from turbo_kit.explorer.shell import shown
+from turbo_kit.explorer.figure_panel import figure_html
 from turbo_kit.explorer.temperature import temperature_explorer, temperature_view
 from turbo_kit.inspection import look_at_pair, temperature_table
 
@@ -40,7 +40,7 @@ def test_the_static_twin_shows_the_same(views):
     slider, pair, place = panel.children
     for slider.value, pair.value in ((0.3, "a2-t1"), (0.02, "t1-t2")):
         figure, said = temperature_view(Objective(), views, pair.value, slider.value)
-        assert plain(place.value) == plain(shown(figure, said))
+        assert plain(place.value) == plain(figure_html(figure, said))
         look = look_at_pair(Objective(), views, pair.value, temperature=slider.value)
         matrix = next(axes.images[0] for axes in figure.axes if axes.images)
         np.testing.assert_allclose(matrix.get_array(), np.clip(look.softmax, 1e-4, 1), rtol=1e-5)

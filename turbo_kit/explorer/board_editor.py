@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError, unknown
-from turbo_kit.explorer.shell import shown
-from turbo_kit.explorer.weight_cells import board_layout, new_cell, new_controls, shade
+from turbo_kit.explorer.figure_panel import figure_html
+from turbo_kit.explorer.weight_cells import board_controls, board_layout, update_button, weight_button
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +27,12 @@ BOARDS: dict[str, tuple[str, ...]] = {
     "turbo": PAIRS,
 }
 """The presets that are nothing but a board, and the pairs that weigh 1 in each."""
-OWN = "a board of your own"
-BETWEEN_DRAWINGS = 0.3
+CUSTOM_BOARD = "a board of your own"
+REDRAW_SECONDS = 0.3
 """Seconds between two drawings of a training's curves."""
-FOR_THE_KERNEL = 0.01
+KERNEL_PAUSE = 0.01
 """Seconds after each step in which the kernel hears what else was clicked or run."""
-KEPT = 5
+KEPT_TRAININGS = 5
 """Earlier trainings whose curves stay for comparison."""
 
 
@@ -139,13 +139,13 @@ class PairBoardExplorer:
         self.weights = {pair: float(pair in BOARDS[board]) for pair in PAIRS}
         self.runs: dict[str, list[LiveStep]] = {}
         self.chosen = PAIRS[0]
-        self.cells, self.mirrored = ({pair: new_cell() for pair in PAIRS} for _ in range(2))
-        self.controls = new_controls(list(BOARDS), board, contrastive_weight, normalize_pairs)
+        self.cells, self.mirrored = ({pair: weight_button() for pair in PAIRS} for _ in range(2))
+        self.controls = board_controls(list(BOARDS), board, contrastive_weight, normalize_pairs)
         self.losses, self.curves = ipywidgets.HTML(), ipywidgets.HTML()
         self._terms = self._losses_of_terms(seed)
         self._trainings, self._stopped, self._setting = 0, False, False
         self._task: asyncio.Task[None] | None = None
-        self._listen()
+        self._connect_controls()
         self.panel = board_layout(self.cells, self.mirrored, self.controls, self.losses, self.curves)
         self._show()
 
@@ -164,7 +164,7 @@ class PairBoardExplorer:
         for name, pairs in BOARDS.items():
             if self.weights == {pair: float(pair in pairs) for pair in PAIRS}:
                 return name
-        return OWN
+        return CUSTOM_BOARD
 
     async def train(self) -> None:
         """Trains the board as it is from the start, and draws as it goes; the kernel stays free between the steps."""
@@ -174,23 +174,23 @@ class PairBoardExplorer:
         weight = self.controls["contrastive_weight"].value
         name = f"training {self._trainings} ({self.board}, contrastive weight {weight:.2g})"
         points: list[LiveStep] = []
-        earlier, drawn = dict(list(self.runs.items())[-KEPT:]), 0.0
-        self._busy(True)
+        earlier, drawn = dict(list(self.runs.items())[-KEPT_TRAININGS:]), 0.0
+        self._set_busy(True)
         try:
             for point in live_training(self.live, self.objective):
                 points.append(point)
                 self.runs = earlier | {name: points}
-                if time.perf_counter() - drawn > BETWEEN_DRAWINGS:
+                if time.perf_counter() - drawn > REDRAW_SECONDS:
                     self._draw_curves(name)
                     drawn = time.perf_counter()
-                await asyncio.sleep(FOR_THE_KERNEL)
+                await asyncio.sleep(KERNEL_PAUSE)
                 if self._stopped:
                     break
             self._draw_curves(name)
         except InputError as error:
             self.curves.value += f'<p role="alert">{escape(str(error))}</p>'
         finally:
-            self._busy(False)
+            self._set_busy(False)
 
     def _losses_of_terms(self, seed: int) -> dict[str, float]:
         """Each term's own loss on the batch, which no weight changes."""
@@ -205,22 +205,22 @@ class PairBoardExplorer:
             losses = term_losses(self.objective, output.views, output.logits, self.batch)
         return {name: float(loss) for name, loss in losses.items()}
 
-    def _listen(self) -> None:
+    def _connect_controls(self) -> None:
         """Connects every control with what it changes."""
 
         def switch(pair: str) -> None:
-            with self._changing():
+            with self._changed_together():
                 self.chosen = pair
                 self.weights[pair] = 0.0 if self.weights[pair] else 1.0
 
         def choose(change: Any) -> None:
             if change.new in BOARDS and not self._setting:
-                with self._changing():
+                with self._changed_together():
                     self.weights = {pair: float(pair in BOARDS[change.new]) for pair in PAIRS}
 
         def weigh(change: Any) -> None:
             if not self._setting:
-                with self._changing():
+                with self._changed_together():
                     self.weights[self.chosen] = change.new
 
         def show(_: Any) -> None:
@@ -238,7 +238,7 @@ class PairBoardExplorer:
         self.controls["stop"].on_click(lambda _: self._stop())
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changed_together(self) -> Iterator[None]:
         """Controls that are set inside do not answer; all is shown once at the end."""
         self._setting = True
         try:
@@ -258,9 +258,9 @@ class PairBoardExplorer:
         self._setting = False
         for cells in (self.cells, self.mirrored):
             for pair, cell in cells.items():
-                shade(cell, pair, self.weights[pair], pair == self.chosen)
+                update_button(cell, pair, self.weights[pair], pair == self.chosen)
         try:
-            self.losses.value = shown(*board_view(loss_table(self.objective, self._terms), len(self.batch)))
+            self.losses.value = figure_html(*board_view(loss_table(self.objective, self._terms), len(self.batch)))
         except InputError as error:
             self.losses.value = f'<p role="alert">{escape(str(error))}</p>'
 
@@ -274,9 +274,9 @@ class PairBoardExplorer:
     def _stop(self) -> None:
         self._stopped = True
 
-    def _busy(self, busy: bool) -> None:
+    def _set_busy(self, busy: bool) -> None:
         self.controls["train"].disabled, self.controls["stop"].disabled = busy, not busy
 
     def _draw_curves(self, name: str) -> None:
         batch_size = self.live.setup.config.batch_size
-        self.curves.value = shown(*training_view(self.live, self.runs, name, batch_size))
+        self.curves.value = figure_html(*training_view(self.live, self.runs, name, batch_size))

@@ -5,16 +5,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import unknown
-from turbo_kit.explorer.shell import follow
+from turbo_kit.explorer.figure_panel import figure_panel
 from turbo_kit.explorer.slider import new_slider
 from turbo_kit.figures import dropout_view_map
 from turbo_kit.inspection import (
     Batch,
-    check_trunks,
+    check_shared_trunk,
+    describe_views,
     encoder_views,
     neighbour_groups,
     view_distances,
-    view_sentence,
 )
 from turbo_kit.inspection.dropout_distances import Views
 from turbo_kit.model import TurboModel
@@ -60,15 +60,15 @@ def look_at_views(
         raise unknown("model", model, models)
     views = encoder_views(models[model], batch, modality, passes, rate, seed)
     if still is None:
-        still = still_views(models[model], batch, modality)
+        still = dropout_free_views(models[model], batch, modality)
     distances = view_distances(views, neighbour_groups(batch, modality))
     figure = dropout_view_map(
         views, still, distances, batch.labels.numpy(), batch.classes, f"{modality}, {model}: each clip and its views"
     )
-    return figure, view_sentence(model, modality, rate, views, distances)
+    return figure, describe_views(model, modality, rate, views, distances)
 
 
-def still_views(model: TurboModel, batch: Batch, modality: str) -> Views:
+def dropout_free_views(model: TurboModel, batch: Batch, modality: str) -> Views:
     """(B, D) what the classifier reads without dropout."""
     alone: Views = encoder_views(model, batch, modality, passes=1, rate=0.0)[0]
     return alone
@@ -90,7 +90,7 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
     """
     import ipywidgets
 
-    check_trunks(models)
+    check_shared_trunk(models)
     names = list(models)
     if model is not None and model not in models:
         raise unknown("model", model, names)
@@ -109,7 +109,7 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
 
     @cache
     def still(model: str, modality: str) -> Views:
-        return still_views(models[model], batch, modality)
+        return dropout_free_views(models[model], batch, modality)
 
     def draw(model: str, modality: str, passes: int, seed: int, **rate: float) -> "tuple[Figure, str]":
         known = still(model, modality)
@@ -125,7 +125,7 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
     controls["modality"].observe(only_the_rate_shown, names="value")
     fresh.on_click(other_masks)
     only_the_rate_shown()
-    place = follow(draw, controls).children[-1]
+    place = figure_panel(draw, controls).children[-1]
     row = ipywidgets.Layout(flex_flow="row wrap")
     first = ipywidgets.Box([controls["model"], controls["modality"]], layout=row)
     second = ipywidgets.Box(list(rates.values()), layout=row)

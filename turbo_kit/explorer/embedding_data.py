@@ -81,13 +81,13 @@ def embedding_data(
     *,
     epochs: int | None = None,
     corpus: Corpus | None = None,
-    most: int = MAP_POINTS,
+    max_clips: int = MAP_POINTS,
 ) -> EmbeddingData:
     """Gathers what the explorer shows: maps of one run, of several runs on the same clips, or of one run's epochs.
 
     Maps are UMAPs of what the classifier sees, all modalities side by side, laid out together so that a clip keeps its
-    place as far as its neighbours do (`turbo_kit.maps.aligned_maps`). Neighbours are nearest by cosine in the projected
-    space, which both modalities share and in which the contrastive terms compare them.
+    place as far as its neighbours do (`turbo_kit.figures.umap_layout.aligned_maps`). Neighbours are nearest by cosine
+    in the projected space, which both modalities share and in which the contrastive terms compare them.
 
     Args:
         runs: one run, or several by the name of their frame; a plain list is named by objective.
@@ -95,7 +95,7 @@ def embedding_data(
         epochs: of one run trained with `epoch_embeddings`, so many frames from before training to the last epoch; None
             = one frame a run, as its chosen epoch has it.
         corpus: holds the clips; None = what the runs were trained on.
-        most: more clips are cut to so many, drawn at random, the same each time.
+        max_clips: more clips are cut to so many, drawn at random, the same each time.
 
     Raises:
         InputError: a run folder that is missing or lacks such embeddings, runs that hold other clips, or a clip that
@@ -104,39 +104,39 @@ def embedding_data(
     named = named_runs([runs] if isinstance(runs, Run) else runs)
     chosen = list(named.values())
     split = _split(split, chosen, epochs)
-    if epochs is None:
-        frames = _run_frames(named, split)
-    elif len(chosen) > 1:
-        raise InputError(f"epochs = {epochs} with {len(chosen)} runs: show the epochs of one run, or several runs.")
-    else:
-        frames = _epoch_frames(chosen[0], epochs)
-    rows = np.sort(np.random.default_rng(0).permutation(len(frames.table))[:most])
+    frames = _run_frames(named, split) if epochs is None else _epoch_frames(chosen, epochs)
+    rows = np.sort(np.random.default_rng(0).permutation(len(frames.table))[:max_clips])
     clips = frames.table.iloc[rows].reset_index(drop=True)
     found = [_neighbours({name: view[rows] for name, view in views.items()}) for views in frames.views]
     config = chosen[0].config
     corpus = corpus or load_corpus(config.corpus)
-    where = ""
-    if frames.chosen is not None and len(frames.views) < len(frames.names):
-        where = f" of {frames.names[frames.chosen]}, whichever epoch the map shows"
     return EmbeddingData(
         title=f"{' / '.join(named)} on {corpus.name}, {len(clips)} {' and '.join(SPLITS[split])} clips",
         corpus=config.corpus,
         clips=clips,
         classes=tuple(run_classes(chosen)),
         frames=frames.names,
-        positions=_lying(np.stack(aligned_maps([space[rows] for space in frames.spaces]))),
+        positions=_landscape(np.stack(aligned_maps([space[rows] for space in frames.spaces]))),
         predicted=np.stack(frames.predicted)[:, rows],
         neighbours=np.stack([indices for indices, _ in found]),
         similarities=np.stack([cosines for _, cosines in found]),
-        about_neighbours=f"Cosine in the projected space{where}; among the clips shown."
-        if found[0][0].shape[-1]
-        else "No neighbours: this run has no space that both modalities share.",
-        audio=_audio(corpus, clips["id"].tolist()),
+        about_neighbours=_about_neighbours(frames, has_neighbours=found[0][0].shape[-1] > 0),
+        audio=_audio_paths(corpus, clips["id"].tolist()),
         chosen_frame=frames.chosen,
     )
 
 
-def _lying(positions: NDArray[np.float64]) -> NDArray[np.float32]:
+def _about_neighbours(frames: _Frames, has_neighbours: bool) -> str:
+    """Which space the neighbours are neighbours in, and of which frame where that is not the one shown."""
+    if not has_neighbours:
+        return "No neighbours: this run has no space that both modalities share."
+    where = ""
+    if frames.chosen is not None and len(frames.views) < len(frames.names):
+        where = f" of {frames.names[frames.chosen]}, whichever epoch the map shows"
+    return f"Cosine in the projected space{where}; among the clips shown."
+
+
+def _landscape(positions: NDArray[np.float64]) -> NDArray[np.float32]:
     """All maps (E, N, 2) turned by one angle, so that the clips spread across rather than upwards, as a screen does."""
     centred = positions - positions.mean(axis=(0, 1))
     _, _, axes = np.linalg.svd(centred.reshape(-1, 2), full_matrices=False)
@@ -180,8 +180,11 @@ def _run_frames(runs: Mapping[str, Run], split: str) -> _Frames:
     )
 
 
-def _epoch_frames(run: Run, epochs: int) -> _Frames:
-    """A frame for each of so many epochs; the neighbours are those of the chosen one."""
+def _epoch_frames(runs: Sequence[Run], epochs: int) -> _Frames:
+    """A frame for each of so many epochs of a run; the neighbours are those of the chosen one."""
+    if len(runs) > 1:
+        raise InputError(f"epochs = {epochs} with {len(runs)} runs: show the epochs of one run, or several runs.")
+    (run,) = runs
     names = epoch_names(run, epochs)
     predicted = run.epochs()["predicted"]
     return _Frames(
@@ -229,7 +232,7 @@ def _neighbours(views: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.in
     return indices, 1 - np.stack([distances for distances, _ in found]).astype(np.float32)
 
 
-def _audio(corpus: Corpus, ids: Sequence[str]) -> tuple[Path, ...]:
+def _audio_paths(corpus: Corpus, ids: Sequence[str]) -> tuple[Path, ...]:
     paths = {utterance.id: utterance.path for utterance in corpus.utterances}
     lacking = [clip for clip in ids if clip not in paths]
     if lacking:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import EMBEDDED
 from turbo_kit.explorer.embedding_data import SPLITS, EmbeddingData, embedding_data
-from turbo_kit.explorer.sound import playable
+from turbo_kit.explorer.sound import playable_audio
 from turbo_kit.figures import MARKERS, OKABE_ITO, marks
 from turbo_kit.figures.style import MUTED
 from turbo_kit.runs import write_atomically
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingData", "embedding_data", "embedding_explorer", "export_explorer"]
 
-HERE = Path(__file__).parent
-PARTS = ("embedding_page.js", "embedding_sound.js", "embedding_map.js", "embedding.js")
+FRONTEND = Path(__file__).parent / "frontend"
+MODULE_FILES = ("elements.js", "spectrogram.js", "map.js", "widget.js")
 """The front end, in the order in which the parts are joined to one ES module."""
 
-PRIVATE = ("audio", "transcript")
+CORPUS_PARTS = ("audio", "transcript")
 """What an export leaves out where its corpus does not travel with the kit."""
 
 
@@ -69,14 +69,14 @@ def export_explorer(data: EmbeddingData, path: str | Path, *, include: Collectio
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
         raise InputError(f"{path}: an export ends in .html; name such a file.")
-    included = set(PRIVATE if data.corpus in EMBEDDED else ()) if include is None else set(include)
-    for name in included - set(PRIVATE):
-        raise unknown("part of the corpus in include", name, PRIVATE)
+    included = set(CORPUS_PARTS if data.corpus in EMBEDDED else ()) if include is None else set(include)
+    for name in included - set(CORPUS_PARTS):
+        raise unknown("part of the corpus in include", name, CORPUS_PARTS)
     values, binary = _front_end_values(data, included)
-    sounds = [playable(file) for file in data.audio] if "audio" in included else []
+    sounds = [playable_audio(file) for file in data.audio] if "audio" in included else []
     page = _template().render(
         title=data.title,
-        style=(HERE / "embedding.css").read_text(encoding="utf-8"),
+        style=(FRONTEND / "map_style.css").read_text(encoding="utf-8"),
         module=_module(),
         page={
             "values": values,
@@ -143,7 +143,7 @@ def _widget_class() -> Any:
         """The map; `frame`, `selected` (a row, -1 = none) and `chosen` (rows) can be read and set."""
 
         _esm = _module()
-        _css = (HERE / "embedding.css").read_text(encoding="utf-8")
+        _css = (FRONTEND / "map_style.css").read_text(encoding="utf-8")
 
         title = traitlets.Unicode().tag(sync=True)
         clips = traitlets.Dict().tag(sync=True)
@@ -161,7 +161,7 @@ def _widget_class() -> Any:
         chosen = traitlets.List(traitlets.Int()).tag(sync=True)
 
         def __init__(self, data: EmbeddingData) -> None:
-            values, binary = _front_end_values(data, PRIVATE)
+            values, binary = _front_end_values(data, CORPUS_PARTS)
             super().__init__(**values, **{name: array.tobytes() for name, array in binary.items()})
             self.data = data
             self.on_msg(self._send_sound)
@@ -175,7 +175,7 @@ def _widget_class() -> Any:
             if message.get("kind") != "sound" or not isinstance(clip, int) or not 0 <= clip < len(self.data.audio):
                 return
             try:
-                kind, content = playable(self.data.audio[clip])
+                kind, content = playable_audio(self.data.audio[clip])
             except InputError as error:
                 self.send({"kind": "sound", "clip": clip, "error": str(error)})
                 return
@@ -185,14 +185,14 @@ def _widget_class() -> Any:
 
 
 def _module() -> str:
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in PARTS)
+    return "\n".join((FRONTEND / name).read_text(encoding="utf-8") for name in MODULE_FILES)
 
 
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("embedding.html.j2")
+    environment = Environment(loader=FileSystemLoader(FRONTEND), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("exported_page.html.j2")
 
 
 def _base64(content: bytes) -> str:

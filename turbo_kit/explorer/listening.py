@@ -11,7 +11,7 @@ import numpy as np
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, Utterance
-from turbo_kit.explorer.sound import playable
+from turbo_kit.explorer.sound import playable_audio
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _presented(clip: Utterance, given: str, place: int, count: int) -> "tuple[ip
 
 def _player(path: Path) -> str:
     """A player with a name for a screen reader, which `ipywidgets.Audio` cannot have."""
-    kind, content = playable(path)
+    kind, content = playable_audio(path)
     sound = base64.b64encode(content).decode("ascii")
     return f'<audio controls aria-label="The clip" src="data:{kind};base64,{sound}"></audio>'
 

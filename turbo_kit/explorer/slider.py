@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import anywidget
 
-HERE = Path(__file__).parent
+FRONTEND = Path(__file__).parent / "frontend"
 
 
 def new_slider(
@@ -44,8 +44,8 @@ def _widget_class() -> Any:
     class Slider(anywidget.AnyWidget):
         """The page knows the place of `value` among the stops, `index`, and what each is called, `texts`."""
 
-        _esm = (HERE / "slider.js").read_text(encoding="utf-8")
-        _css = (HERE / "slider.css").read_text(encoding="utf-8")
+        _esm = (FRONTEND / "range_input.js").read_text(encoding="utf-8")
+        _css = (FRONTEND / "slider_style.css").read_text(encoding="utf-8")
 
         description = traitlets.Unicode().tag(sync=True)
         texts = traitlets.List(traitlets.Unicode()).tag(sync=True)

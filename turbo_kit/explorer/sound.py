@@ -5,7 +5,7 @@ from pathlib import Path
 
 from turbo_kit.config import InputError
 
-BROWSERS_PLAY = {
+MEDIA_TYPES = {
     ".ogg": "audio/ogg",
     ".opus": "audio/ogg",
     ".wav": "audio/wav",
@@ -15,7 +15,7 @@ BROWSERS_PLAY = {
 """Media types of the files that go to the browser as they are; others become WAV."""
 
 
-def playable(path: Path) -> tuple[str, bytes]:
+def playable_audio(path: Path) -> tuple[str, bytes]:
     """A clip as its media type and the bytes of a file that browsers play.
 
     Raises:
@@ -24,9 +24,9 @@ def playable(path: Path) -> tuple[str, bytes]:
     import soundfile
 
     try:
-        if path.suffix.lower() in BROWSERS_PLAY:
+        if path.suffix.lower() in MEDIA_TYPES:
             soundfile.info(path)
-            return BROWSERS_PLAY[path.suffix.lower()], path.read_bytes()
+            return MEDIA_TYPES[path.suffix.lower()], path.read_bytes()
         samples, rate = soundfile.read(path)
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")

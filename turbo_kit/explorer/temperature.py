@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from turbo_kit.explorer.shell import follow
+from turbo_kit.explorer.figure_panel import figure_panel
 from turbo_kit.explorer.slider import new_slider
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 STOPS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Where the slider halts."""
-USUAL = (0.01, 1.0)
+USUAL_RANGE = (0.01, 1.0)
 """Ends of the curves; where the slider stands beyond one of them, they reach that far: at 0.001 a loss may be so high
 that nothing could be told of the others beside it."""
-CURVE = 41
+CURVE_POINTS = 41
 """Temperatures of the curves."""
 
 
@@ -49,7 +49,7 @@ def temperature_explorer(
     temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
     names = [each.name for each in all_pairs(objective, views)]
     controls = {
-        "temperature": new_slider("temperature", STOPS, temperature, _stop),
+        "temperature": new_slider("temperature", STOPS, temperature, _stop_text),
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "pair": ipywidgets.ToggleButtons(
             options=names, value=pair, description="pair", style={"description_width": "7em", "button_width": "5em"}
@@ -57,9 +57,9 @@ def temperature_explorer(
     }
 
     def draw(temperature: float, pair: str) -> "tuple[Figure, str]":
-        return _view(objective, views, pair, temperature, table(pair, *_ends(temperature)))
+        return _view(objective, views, pair, temperature, table(pair, *_curve_range(temperature)))
 
-    return follow(draw, controls)
+    return figure_panel(draw, controls)
 
 
 def temperature_view(
@@ -73,18 +73,18 @@ def temperature_view(
     from turbo_kit.inspection.pair_gradients import look_at_pair
 
     look_at_pair(objective, views, pair, temperature=temperature)  # what is wrong with it is said of it, not of a curve
-    return _view(objective, views, pair, temperature, _curves(objective, views, pair, *_ends(temperature)))
+    return _view(objective, views, pair, temperature, _curves(objective, views, pair, *_curve_range(temperature)))
 
 
-def _stop(temperature: float) -> str:
-    from turbo_kit.figures.similarity_maps import LEARNED
+def _stop_text(temperature: float) -> str:
+    from turbo_kit.figures.similarity_maps import LEARNED_START
 
-    return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED)
+    return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED_START)
 
 
-def _ends(temperature: float) -> tuple[float, float]:
+def _curve_range(temperature: float) -> tuple[float, float]:
     """Lowest and highest temperature of the curves, so that the present one is on them."""
-    return min(USUAL[0], temperature), max(USUAL[1], temperature)
+    return min(USUAL_RANGE[0], temperature), max(USUAL_RANGE[1], temperature)
 
 
 def _curves(
@@ -94,20 +94,20 @@ def _curves(
 
     from turbo_kit.inspection.pair_gradients import temperature_table
 
-    return temperature_table(objective, views, pair, np.geomspace(lowest, highest, CURVE).tolist())
+    return temperature_table(objective, views, pair, np.geomspace(lowest, highest, CURVE_POINTS).tolist())
 
 
 def _view(
     objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float, table: "pd.DataFrame"
 ) -> "tuple[Figure, str]":
     from turbo_kit.figures.similarity_maps import temperature_panels
-    from turbo_kit.inspection.pair_gradients import HARDEST, look_at_pair, temperature_table
+    from turbo_kit.inspection.pair_gradients import HARDEST_NEGATIVES, look_at_pair, temperature_table
 
     look = look_at_pair(objective, views, pair, temperature=temperature)
     here = temperature_table(objective, views, pair, [temperature]).iloc[0]
     said = (
         f"{pair} at temperature {temperature:.3g}: loss {here['loss']:.2f}. Of its {len(look.logits) - 1} negatives an "
-        f"anchor feels {here['effective_negatives']:.1f} (effective number); the {HARDEST} hardest get "
+        f"anchor feels {here['effective_negatives']:.1f} (effective number); the {HARDEST_NEGATIVES} hardest get "
         f"{100 * here['hardest_share']:.1f} % of the push. The pull on the positive is {here['pull']:.3f} of 1."
     )
     return temperature_panels(look, table, temperature), said

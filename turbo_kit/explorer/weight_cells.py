@@ -10,32 +10,32 @@ if TYPE_CHECKING:
     Cells = dict[str, ipywidgets.Button]
 
 VIEWS = ("a1", "a2", "t1", "t2")
-WEIGHTS = tuple(step / 10 for step in range(21))
+PAIR_WEIGHTS = tuple(step / 10 for step in range(21))
 """Where the slider of a pair halts."""
 CONTRASTIVE_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 """Where that of all pairs halts."""
-SHADE = (0, 114, 178)
+CELL_COLOUR = (0, 114, 178)
 """The colour of a cell of weight 1 or more."""
 
 
-def new_cell() -> "ipywidgets.Button":
+def weight_button() -> "ipywidgets.Button":
     import ipywidgets
 
     return ipywidgets.Button(layout=ipywidgets.Layout(width="auto", height="2.6em", margin="1px", padding="0"))
 
 
-def shade(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> None:
+def update_button(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> None:
     """The pair and its weight as text, the weight as shade, the chosen pair in a frame."""
     cell.description = f"{pair}: {weight:g}"
     cell.tooltip = f"{pair} weighs {weight:g}; switches it {'off' if weight else 'on'}"
-    red, green, blue = SHADE
+    red, green, blue = CELL_COLOUR
     cell.style.button_color = f"rgba({red}, {green}, {blue}, {min(weight, 1.0):.2f})"
     cell.style.text_color = "#ffffff" if weight >= 0.95 else "var(--jp-ui-font-color1)"
     cell.style.font_weight = "bold" if weight else "normal"
     cell.layout.border = "2px solid var(--jp-ui-font-color1)" if chosen else "1px solid var(--jp-border-color1)"
 
 
-def new_controls(boards: list[str], board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
+def board_controls(boards: list[str], board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
     import ipywidgets
 
     return {
@@ -46,7 +46,7 @@ def new_controls(boards: list[str], board: str, contrastive_weight: float, norma
             description="board",
             style={"description_width": "4em", "button_width": "8.5em"},
         ),
-        "weight": new_slider("", WEIGHTS, 0.0),
+        "weight": new_slider("", PAIR_WEIGHTS, 0.0),
         "contrastive_weight": new_slider("contrastive weight", CONTRASTIVE_WEIGHTS, contrastive_weight),
         "normalize_pairs": ipywidgets.Checkbox(
             normalize_pairs, description="scale the pairs to sum 1", indent=False, layout={"margin": "0 0 0 10.3em"}

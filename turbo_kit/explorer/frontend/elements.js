@@ -1,5 +1,5 @@
 // The parts of the explorer's page. What comes from a corpus is only ever set as textContent.
-// (Joined before embedding.js by explorer/embedding.py.)
+// (Joined before widget.js by explorer/embedding_explorer.py.)
 
 const COLOURINGS = { label: "label", speaker: "speaker", error: "right or wrong", split: "split" };
 

@@ -2,14 +2,14 @@ import ipywidgets
 import pytest
 
 from turbo_kit import InputError
-from turbo_kit.explorer.shell import follow
-from turbo_kit.figures.style import drawing, new_figure
+from turbo_kit.explorer.figure_panel import figure_panel
+from turbo_kit.figures.style import figure_style, new_figure
 
 
 def draw(height, name):
     if height == 3:
         raise InputError(f"{name}: <3> is too high")
-    with drawing():
+    with figure_style():
         figure = new_figure(2, 1)
         figure.subplots().set_title(f"title of {height}")
     return figure, f'{name} "is" {height} & no <b>more</b>'
@@ -21,7 +21,7 @@ def controls():
 
 
 def test_the_figure_follows_every_control(controls):
-    panel = follow(draw, controls)
+    panel = figure_panel(draw, controls)
     *shown, place = panel.children
     assert shown == list(controls.values())
     assert "title of 1" in place.value
@@ -32,13 +32,13 @@ def test_the_figure_follows_every_control(controls):
 
 
 def test_what_is_said_is_text_and_the_figures_alternative(controls):
-    place = follow(draw, controls).children[-1]
+    place = figure_panel(draw, controls).children[-1]
     assert 'aria-label="x &quot;is&quot; 1 &amp; no &lt;b&gt;more&lt;/b&gt;"' in place.value
     assert "<b>more</b>" not in place.value
 
 
 def test_an_error_stands_in_the_place_of_the_figure_until_it_is_mended(controls):
-    place = follow(draw, controls).children[-1]
+    place = figure_panel(draw, controls).children[-1]
     controls["height"].value = 3
     assert "svg" not in place.value and "x: &lt;3&gt; is too high" in place.value
     controls["height"].value = 2
@@ -46,6 +46,6 @@ def test_an_error_stands_in_the_place_of_the_figure_until_it_is_mended(controls)
 
 
 def test_the_figure_takes_the_colours_of_the_theme(controls):
-    value = follow(draw, controls).children[-1].value
+    value = figure_panel(draw, controls).children[-1].value
     for tone in ("--ink", "--muted", "--paper"):
         assert f"{tone}:var(--jp-" in value and f"var({tone}, #" in value

@@ -21,14 +21,14 @@ FITTING = "<style>.turbo-figure :is(svg, img) { max-width: 100%; height: auto; }
 _NUMBERS = count()
 
 
-def shown(figure: "Figure", said: str) -> str:
+def figure_html(figure: "Figure", said: str) -> str:
     """A figure as HTML in the notebook's own ink and paper, and below it a line that says what it shows."""
     svg = inline_svg(figure, said, f"explorer{next(_NUMBERS)}")
     line = f'<p role="status" style="color:var(--ink)">{escape(said)}</p>'
     return f'<div class="turbo-figure" style="{THEME}">{FITTING}{svg}{line}</div>'
 
 
-def follow(
+def figure_panel(
     draw: "Callable[..., tuple[Figure, str]]", controls: "Mapping[str, ipywidgets.ValueWidget]"
 ) -> "ipywidgets.VBox":
     """Puts controls above a figure that is drawn anew whenever one of them is moved.
@@ -48,7 +48,7 @@ def follow(
 
     def redraw(_: Any = None) -> None:
         try:
-            place.value = shown(*draw(**{name: control.value for name, control in controls.items()}))
+            place.value = figure_html(*draw(**{name: control.value for name, control in controls.items()}))
         except InputError as error:
             place.value = f'<p role="alert">{escape(str(error))}</p>'
 

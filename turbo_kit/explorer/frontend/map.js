@@ -1,5 +1,5 @@
 // The map: points stamped on one canvas, and above it a second one for what changes often (rings, lines, lasso).
-// (Joined before embedding.js by explorer/embedding.py.)
+// (Joined before widget.js by explorer/embedding_explorer.py.)
 
 const RADIUS = 4.5; // of a marker, CSS pixels
 const REACH = 12; // how far from a point the pointer may be

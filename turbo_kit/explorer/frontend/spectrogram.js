@@ -1,5 +1,5 @@
 // Sound: decoding a clip, and its log-mel spectrogram in cividis. The browser decodes; the rest is a small FFT.
-// (Joined before embedding.js by explorer/embedding.py.)
+// (Joined before widget.js by explorer/embedding_explorer.py.)
 
 const RATE = 16000;
 const WINDOW = 512; // samples of the FFT; 400 of them (25 ms) are heard

@@ -1,7 +1,7 @@
 // The embedding explorer: a map of clips that shows, plays and compares them, by pointer and by keyboard.
 //
 // One front end for two homes. In a notebook `model` is anywidget's, and the kernel answers its messages; in an exported
-// page it is a stand-in of a few lines (embedding.html.j2).
+// page it is a stand-in of a few lines (exported_page.html.j2).
 
 const MOVE = 700; // milliseconds that a change of frame takes
 const PAUSE = 900; // and how long each frame stands while they play
