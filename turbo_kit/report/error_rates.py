@@ -9,7 +9,7 @@ from turbo_kit.figures import det_curves, mean_curve
 from turbo_kit.metrics import detection_bootstrap, speaker_bootstrap
 from turbo_kit.report.page import Picture, Section, Table, picture
 from turbo_kit.report.rows import Row
-from turbo_kit.report.score_sections import panel_rows, shortened
+from turbo_kit.report.score_sections import panel_rows, rows_shown_note
 from turbo_kit.report.sentences import interval, percent, records
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def detection_sections(rows: Sequence[Row]) -> Iterator[Section]:
         "folds for each seed; all intervals resample the speakers. The curve of a row is the mean of its runs' false "
         "rejects at each share of false accepts, since scores of different models are on no common scale."
     )
-    yield Section("Detection", text + shortened(len(shown), len(rows)), [_curves(shown)], [_scores(scores)])
+    yield Section("Detection", text + rows_shown_note(len(shown), len(rows)), [_curves(shown)], [_scores(scores)])
 
 
 def detection_table(rows: Sequence[Row]) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ from typing import Any
 from turbo_kit.board import PRESETS
 from turbo_kit.config import InputError, unknown
 from turbo_kit.report.naming import board_name, row_names
-from turbo_kit.report.rows import BASELINE, ONLY_FOR_PAIRS, Row
+from turbo_kit.report.rows import BASELINE, CONTRASTIVE_OPTIONS, Row
 from turbo_kit.runs import Run
 
 
@@ -30,7 +30,7 @@ def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
         raise InputError("no finished run to summarise: train and evaluate at least one.")
     facts = {run: run_facts(run) for run in runs}
     objectives = {fact["objective"] for fact in facts.values()}
-    settings = {run: setting(fact) for run, fact in facts.items()}
+    settings = {run: row_setting(fact) for run, fact in facts.items()}
     differing = [
         key for key in next(iter(settings.values())) if len({_text(one.get(key)) for one in settings.values()}) > 1
     ]
@@ -60,7 +60,7 @@ def run_facts(run: Run) -> dict[str, Any]:
     return run.config.to_dict() | {key: result.get(key) for key in ("source", "encoders")}
 
 
-def setting(facts: dict[str, Any]) -> dict[str, Any]:
+def row_setting(facts: dict[str, Any]) -> dict[str, Any]:
     """All that must agree for two runs to be repetitions of one another; a searched knob as what it was chosen from."""
     searched = {knob: values for knob, values in facts["searched"].items() if knob != "seed"}
     return {key: value for key, value in facts.items() if key not in ("fold", "seed")} | searched
@@ -95,7 +95,7 @@ def unused_options(row: Row) -> tuple[str, ...]:
     """The knobs that change nothing in this row."""
     preset = PRESETS.get(row.objective)
     contrastive = preset is None or preset.contrastive or row.runs[0].config.pair_weights
-    return () if contrastive else ONLY_FOR_PAIRS
+    return () if contrastive else CONTRASTIVE_OPTIONS
 
 
 def _chosen(runs: Sequence[Run], facts: dict[Run, dict[str, Any]]) -> dict[str, dict[int, float]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from turbo_kit.board import PRESETS
 from turbo_kit.config import ABSENT
-from turbo_kit.report.board_shapes import Board
+from turbo_kit.report.row_board import RowBoard
 from turbo_kit.report.rows import Row
 
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
@@ -47,23 +47,23 @@ def board_name(objective: str, pair_weights: Mapping[str, float]) -> str:
         ``"a1-a2 alone"``; ``"in-modal : cross-modal = 2 : 1"``, the sums of the weights, where all weights of a kind
         are equal; ``"without a1-t2"`` where the others keep the preset's weights; else the weights as they were given.
     """
-    given = f"pair_weights={brief(pair_weights)}"
+    given = f"pair_weights={short_text(pair_weights)}"
     if not pair_weights or objective not in PRESETS:
         return given if pair_weights else ""
-    board = Board.of(objective, pair_weights)
-    if board.alone:
-        return f"{board.alone} alone"
+    board = RowBoard.of(objective, pair_weights)
+    if board.only_pair:
+        return f"{board.only_pair} alone"
     if board.ratio:
         return f"in-modal : cross-modal = {board.ratio}"
     return f"without {' and '.join(board.left_out)}" if board.left_out else given
 
 
-def brief(value: Any) -> str:
+def short_text(value: Any) -> str:
     """A value as a row's name shows it: digests cut to eight digits, a dict as key:value, a list as 0.1/0.5."""
     if isinstance(value, Mapping):
-        return " ".join(f"{key}:{brief(item)}" for key, item in value.items()) or "none"
+        return " ".join(f"{key}:{short_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return "/".join(map(brief, value))
+        return "/".join(map(short_text, value))
     text = str(value)
     return text[:8] if len(text) >= 32 and all(c in "0123456789abcdef" for c in text) else text
 
@@ -76,7 +76,9 @@ def _name(row: Row, silent: Collection[str]) -> str:
 def _apart(row: Row, alike: Sequence[Row]) -> list[str]:
     """What tells a row from others that would be called the same."""
     keys = [key for key in row.differs if any(other.differs[key] != row.differs[key] for other in alike)]
-    return [f"{key}={brief(row.differs[key])}" for key in keys if key not in row.chosen]  # `searched` tells of those
+    return [
+        f"{key}={short_text(row.differs[key])}" for key in keys if key not in row.chosen
+    ]  # `searched` tells of those
 
 
 def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
@@ -89,7 +91,7 @@ def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
         return board_name(row.objective, value)
     if key == "normalize_pairs":
         return "" if value else "plain sum"
-    return "" if key == "modality_dropout" and not value else f"{key}={brief(value)}"
+    return "" if key == "modality_dropout" and not value else f"{key}={short_text(value)}"
 
 
 def _one_encoder(rows: Sequence[Row]) -> set[str]:
@@ -100,7 +102,7 @@ def _one_encoder(rows: Sequence[Row]) -> set[str]:
             quiet.add(modality)
     digests: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        cut = brief([row.differs.get(knob) for knob in CUTS])
+        cut = short_text([row.differs.get(knob) for knob in CUTS])
         for modality, digest in (row.differs.get("encoders") or {}).items():
             digests.setdefault((modality, f"{row.differs.get(modality)} {cut}"), set()).add(digest)
     if all(len(found) == 1 for found in digests.values()):
@@ -111,7 +113,7 @@ def _one_encoder(rows: Sequence[Row]) -> set[str]:
 def _differ_only_where_idle(rows: Sequence[Row], idle: Sequence[Collection[str]]) -> set[str]:
     quiet = set()
     for key in rows[0].differs:
-        values = {brief(row.differs[key]) for row, knobs in zip(rows, idle, strict=True) if key not in knobs}
+        values = {short_text(row.differs[key]) for row, knobs in zip(rows, idle, strict=True) if key not in knobs}
         if len(values) <= 1:
             quiet.add(key)
     return quiet

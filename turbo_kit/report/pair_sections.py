@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.board import PRESETS
 from turbo_kit.figures import pair_matrix, pair_ratios, search_map
-from turbo_kit.report.board_shapes import Board
 from turbo_kit.report.page import Picture, Section, Table, picture
+from turbo_kit.report.row_board import RowBoard
 from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, number, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RowBoards = list[tuple[Row, Board]]
+RowsWithBoards = list[tuple[Row, RowBoard]]
 
 
 def board_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Section]:
@@ -58,29 +58,29 @@ def search_sections(rows: Sequence[Row], tried: "pd.DataFrame") -> Iterator[Sect
     yield Section("What the search tried", text, pictures, tables)
 
 
-def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowBoards]:
+def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowsWithBoards]:
     """Rows that differ in nothing but the knobs named, each with its board."""
-    groups: dict[str, RowBoards] = {}
+    groups: dict[str, RowsWithBoards] = {}
     if not any("pair_weights" in row.differs for row in rows):
         return []
     for row in rows:
         if row.objective in PRESETS:
             rest = {key: value for key, value in row.differs.items() if key not in apart}
             key = json.dumps([row.objective, rest, sorted(row.chosen)], sort_keys=True)
-            board = Board.of(row.objective, row.runs[0].config.pair_weights)
+            board = RowBoard.of(row.objective, row.runs[0].config.pair_weights)
             groups.setdefault(key, []).append((row, board))
     return list(groups.values())
 
 
-def _matrix(boards: RowBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
+def _matrix(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
     ua = {row.name: float(scores["UA"][row.name]) for row, _ in boards}
-    alone = {board.alone: ua[row.name] for row, board in boards if board.alone}
+    alone = {board.only_pair: ua[row.name] for row, board in boards if board.only_pair}
     without = {board.left_out[0]: ua[row.name] for row, board in boards if len(board.left_out) == 1}
     if len(alone) + len(without) < 2:
         return []
-    objective, usual = boards[0][0].objective, boards[0][1].usual
-    whole = next((row.name for row, board in boards if board.weights == usual), None)
-    names = [name for name in usual if name in alone or name in without]
+    objective, preset_weights = boards[0][0].objective, boards[0][1].preset_weights
+    whole = next((row.name for row, board in boards if board.weights == preset_weights), None)
+    names = [name for name in preset_weights if name in alone or name in without]
     cells = [[name, *(percent(kind.get(name, float("nan"))) for kind in (alone, without))] for name in names]
     said = "; ".join(f"{name} alone {one}, without it {other}" for name, one, other in cells)
     beside = f"UA % of {objective}."
@@ -92,15 +92,15 @@ def _matrix(boards: RowBoards, scores: "pd.DataFrame", place: int) -> list[Pictu
     return [picture(pair_matrix(alone, without, None if whole is None else ua[whole]), alt, beside, numbers)]
 
 
-def _ratios(boards: RowBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
+def _ratios(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
     import pandas as pd
 
     found: list[dict[str, Any]] = []
     for row, board in boards:
-        if board.sums is not None:
+        if board.weight_sums is not None:
             weight = float("nan") if row.chosen else row.runs[0].config.contrastive_weight
             values = scores.loc[row.name]
-            ratio = {"ratio": board.ratio, "in_modal": board.sums[0] / sum(board.sums)}
+            ratio = {"ratio": board.ratio, "in_modal": board.weight_sums[0] / sum(board.weight_sums)}
             shown = {name: values[name] for name in ("UA", "UA_low", "UA_high")}
             found.append({"objective": row.name, **ratio, "contrastive_weight": weight, **shown})
     table = pd.DataFrame(found)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BASELINE = "ce-2pass"
 """What every row is compared with: it sees as many dropout masks as the two-pass objectives."""
 
-ONLY_FOR_PAIRS = (
+CONTRASTIVE_OPTIONS = (
     "contrastive_weight",
     "temperature",
     "similarity",

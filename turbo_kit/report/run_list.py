@@ -21,7 +21,7 @@ LINKED = (NOTEBOOK, "config.json", "result.json")
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderRuns:
     """The runs of a folder by how far they came."""
 
     finished: list[Run]
@@ -32,7 +32,7 @@ class Found:
     unfinished: list[Run]
 
 
-def find_runs(folder: Path) -> Found:
+def find_runs(folder: Path) -> FolderRuns:
     """Sorts the runs of a folder.
 
     Raises:
@@ -40,7 +40,7 @@ def find_runs(folder: Path) -> Found:
     """
     runs = list(runs_in(folder))
     wanted = {_key(one) for run in runs for one in search_configs(run.config)}
-    found = Found([], [], [], [])
+    found = FolderRuns([], [], [], [])
     for run in runs:
         if run.done:
             found.finished.append(run)
@@ -70,7 +70,7 @@ def run_table(rows: Sequence[Row], page: Path) -> Table:
             config, score = run.config, run.result["metrics"]["test"]["UA"]
             chosen = {knob: getattr(config, knob) for knob in row.chosen}
             first = run is row.runs[0]
-            name = Markup('<span id="{}">{}</span>').format(anchor(place), row.name) if first else row.name
+            name = Markup('<span id="{}">{}</span>').format(row_anchor(place), row.name) if first else row.name
             known = [str(config.fold), str(config.seed), percent(np.nan if score is None else score)]
             picked = [f"{chosen[knob]:g}" if knob in chosen else "-" for knob in knobs]
             cells.append([name, *known, *picked, *(_link(run, file, page) for file in LINKED)])
@@ -97,12 +97,12 @@ def failed_table(runs: Sequence[Run], page: Path) -> Table:
     return Table("failed", f"{len(runs)} run{'s' * (len(runs) > 1)} failed", (*head, "notebook"), cells, numbers)
 
 
-def anchor(place: int) -> str:
+def row_anchor(place: int) -> str:
     """Where the list of runs shows the first one of a row, counted from 1."""
     return f"runs-{place}"
 
 
-def relative(path: Path, page: Path) -> str:
+def relative_link(path: Path, page: Path) -> str:
     """A path as a link from the page's folder."""
     return quote(Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix())
 
@@ -113,7 +113,7 @@ def _link(run: Run, file: str, page: Path) -> str:
     path = run.folder / file
     if not path.is_file():
         return "-"
-    return Markup('<a href="{}">{}</a>').format(relative(path, page), file)
+    return Markup('<a href="{}">{}</a>').format(relative_link(path, page), file)
 
 
 def _key(config: RunConfig) -> str:

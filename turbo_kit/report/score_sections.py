@@ -91,7 +91,7 @@ def confusion_section(rows: Sequence[Row]) -> Section:
         numbers = Table(f"confusion-{place}", f"{row.name}: clips by class", head, body)
         pictures.append(picture(confusion(predictions, classes, title=row.name), alt, "", numbers))
     text = "Rows are the true classes. The shade is the share of the row, the number counts clips of all its runs."
-    return Section("Confusion", text + shortened(len(pictures), len(rows)), pictures, small=True)
+    return Section("Confusion", text + rows_shown_note(len(pictures), len(rows)), pictures, small=True)
 
 
 def map_section(rows: Sequence[Row]) -> Section:
@@ -114,7 +114,7 @@ def map_section(rows: Sequence[Row]) -> Section:
         "apart, 0: mixed, below 0: nearer to another class)."
     )
     pictures = [picture(embedding_map(shown, classes=classes), alt, beside, numbers)]
-    return Section("Maps of the embedding spaces", text + shortened(len(shown), len(rows)), pictures)
+    return Section("Maps of the embedding spaces", text + rows_shown_note(len(shown), len(rows)), pictures)
 
 
 def geometry_sections(table: "pd.DataFrame") -> Iterator[Section]:
@@ -184,5 +184,5 @@ def _values(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def shortened(shown: int, total: int) -> str:
+def rows_shown_note(shown: int, total: int) -> str:
     return f" {shown} of {total} rows are shown." if shown < total else ""

@@ -23,13 +23,15 @@ def format_table(table: "pd.DataFrame") -> str:
     """
     two_classes = "EER" in table
     heads = ["objective", "UA %", "sd", "95 % interval", "WA %"] + ["EER %"] * two_classes
-    heads += [f"UA - {baseline_of(table)}", "Holm p", "verdict"]
+    heads += [f"UA - {baseline_name(table)}", "Holm p", "verdict"]
     grid = [heads]
     for values in records(table):
         cells = [values["objective"].split(", ")[0], percent(values["UA"]), percent(values["UA_sd"])]
         cells += [interval(values, "UA"), *(percent(values[name]) for name in ("WA", "EER") if name in values)]
         compared = not np.isnan(values["difference"])
-        grid.append([*cells, gain(values), p_value(values["p_holm"]) if compared else "", values["verdict"]])
+        grid.append(
+            [*cells, difference_with_interval(values), p_value(values["p_holm"]) if compared else "", values["verdict"]]
+        )
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     last = len(widths) - 1
     lines = [
@@ -43,7 +45,7 @@ def format_table(table: "pd.DataFrame") -> str:
     return "\n".join([lines[0].rstrip(), "-" * (sum(widths) + 2 * last), *body])
 
 
-def baseline_of(table: "pd.DataFrame") -> str:
+def baseline_name(table: "pd.DataFrame") -> str:
     """The objective that a summary's rows are compared with."""
     names = table["objective"][table["verdict"] == "baseline"].tolist()
     return str(names[0]).split(", ")[0] if names else BASELINE
@@ -51,14 +53,14 @@ def baseline_of(table: "pd.DataFrame") -> str:
 
 def findings(table: "pd.DataFrame") -> list[str]:
     """What may be read from the table, and what may not, in sentences that follow from its numbers alone."""
-    baseline = baseline_of(table)
+    baseline = baseline_name(table)
     compared = table[table["difference"].notna()]
     told = compared[compared["verdict"].isin(["better", "worse"])]
     sentences = []
     for values in records(told):
         sentences.append(
             f"{values['objective']}: UA is {abs(100 * values['difference']):.1f} points "
-            f"{'above' if values['difference'] > 0 else 'below'} {baseline} ({gain(values)})."
+            f"{'above' if values['difference'] > 0 else 'below'} {baseline} ({difference_with_interval(values)})."
         )
     open_ones = compared[~compared["verdict"].isin(["better", "worse"])]["objective"].tolist()
     if open_ones:
@@ -169,7 +171,7 @@ def interval(values: Mapping[str, Any], name: str, form: str = ".1f") -> str:
     return "-" if np.isnan(low) else f"[{100 * low:{form}}, {100 * high:{form}}]"
 
 
-def gain(values: Mapping[str, Any]) -> str:
+def difference_with_interval(values: Mapping[str, Any]) -> str:
     """The difference to the baseline in points, with its interval; empty where there is none."""
     if np.isnan(values["difference"]):
         return ""
@@ -177,7 +179,7 @@ def gain(values: Mapping[str, Any]) -> str:
     return points if np.isnan(values["difference_low"]) else f"{points} {interval(values, 'difference', '+.1f')}"
 
 
-def span(values: Sequence[int]) -> str:
+def number_ranges(values: Sequence[int]) -> str:
     """Whole numbers as people write them: 0-3, 5."""
     ordered = sorted(set(values))
     starts = [v for v in ordered if v - 1 not in ordered]

@@ -110,7 +110,7 @@ def _scores(row: Row, frame: "pd.DataFrame") -> dict[str, Any]:
         "UA_low": _number(ua["low"]),
         "UA_high": _number(ua["high"]),
         "WA": _number(wa["mean"]),
-        "macro_F1": known_mean([score["macro_F1"] for score in scores]),
+        "macro_F1": mean_of_known([score["macro_F1"] for score in scores]),
     }
 
 
@@ -153,7 +153,7 @@ def _averages(row: Row) -> dict[str, Any]:
     two_classes = [{name: score[name] for name in ("EER", "ROC_AUC") if name in score} for score in scores]
     flat = [one | _retrieval(score) | _geometry(score) for one, score in zip(two_classes, scores, strict=True)]
     names = dict.fromkeys(name for one in flat for name in one)
-    return {name: known_mean([one.get(name) for one in flat]) for name in names}
+    return {name: mean_of_known([one.get(name) for one in flat]) for name in names}
 
 
 def _metrics(row: Row) -> list[dict[str, Any]]:
@@ -165,7 +165,7 @@ def _retrieval(scores: dict[str, Any]) -> dict[str, float | None]:
     if not found:
         return {}
     both = [found["audio_to_text"], found["text_to_audio"]]
-    means = {k: known_mean([one[k] for one in both]) for k in both[0]}
+    means = {k: mean_of_known([one[k] for one in both]) for k in both[0]}
     directions = {f"{way}_{k}": value for way, recalls in found.items() for k, value in recalls.items()}
     return means | directions
 
@@ -181,7 +181,7 @@ def _geometry(scores: dict[str, Any]) -> dict[str, float | None]:
     return flat
 
 
-def known_mean(values: Sequence[float | None]) -> float:
+def mean_of_known(values: Sequence[float | None]) -> float:
     """The mean of the values that are known; NaN where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else float("nan")

@@ -13,8 +13,9 @@ from turbo_kit.report.grouping import summary_rows, unused_options
 from turbo_kit.report.page import Section, Table
 from turbo_kit.report.pair_sections import board_sections, search_sections
 from turbo_kit.report.published import published_sections
+from turbo_kit.report.robustness import robustness_sections, transcript_sources
 from turbo_kit.report.rows import BASELINE, Row
-from turbo_kit.report.run_list import Found, anchor, failed_table, find_runs, relative, run_table
+from turbo_kit.report.run_list import FolderRuns, failed_table, find_runs, relative_link, row_anchor, run_table
 from turbo_kit.report.score_sections import (
     confusion_section,
     geometry_sections,
@@ -22,9 +23,17 @@ from turbo_kit.report.score_sections import (
     map_section,
     score_section,
 )
-from turbo_kit.report.sentences import findings, gain, interval, number, p_value, percent, records, span
+from turbo_kit.report.sentences import (
+    difference_with_interval,
+    findings,
+    interval,
+    number,
+    number_ranges,
+    p_value,
+    percent,
+    records,
+)
 from turbo_kit.report.summary import rows_table, search_scores
-from turbo_kit.report.under_noise import robustness_sections, transcripts_said
 from turbo_kit.runs import Run, write_atomically
 
 if TYPE_CHECKING:
@@ -63,19 +72,13 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True, ba
         InputError: no such folder, no finished run in it, or none of a baseline other than the default.
     """
     folder = Path(folder)
-    found = find_runs(folder)
-    if not found.finished:
-        left = len(found.unfinished) + len(found.searched)
-        raise InputError(
-            f"{folder} holds no finished run ({left} unfinished, {len(found.failed)} failed): train and evaluate at "
-            "least one, or name the folder that holds the run folders."
-        )
+    found = _finished_runs(folder)
     path = _target(folder, out)
     tables_folder = path.with_name(f"{path.stem}_tables")
     rows = summary_rows(found.finished, baseline)
     table = rows_table(rows, baseline)
     plain = _plain(rows)
-    board, sections = leader_board(rows, table, baseline), list(_sections(rows, table, found, maps))
+    board, sections = leaderboard_table(rows, table, baseline), list(_sections(rows, table, found, maps))
     runs = [run_table(plain, path), *([failed_table(found.failed, path)] if found.failed else [])]
     knobs = _knobs(found.finished)
     page = _template().render(
@@ -88,8 +91,8 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True, ba
         summary=board,
         sections=sections,
         runs=runs,
-        tables_folder=relative(tables_folder, path),
-        csv=relative(path.with_suffix(".csv"), path),
+        tables_folder=relative_link(tables_folder, path),
+        csv=relative_link(path.with_suffix(".csv"), path),
         baseline=baseline,
         chance=_chance(table),
         snippet=recompute_snippet(plain),
@@ -103,7 +106,19 @@ def write_report(folder: Path, out: Path | None = None, *, maps: bool = True, ba
     return path
 
 
-def leader_board(rows: Sequence[Row], table: "pd.DataFrame", baseline: str) -> Table:
+def _finished_runs(folder: Path) -> FolderRuns:
+    """The runs of a folder, of which at least one is finished."""
+    found = find_runs(folder)
+    if not found.finished:
+        left = len(found.unfinished) + len(found.searched)
+        raise InputError(
+            f"{folder} holds no finished run ({left} unfinished, {len(found.failed)} failed): train and evaluate at "
+            "least one, or name the folder that holds the run folders."
+        )
+    return found
+
+
+def leaderboard_table(rows: Sequence[Row], table: "pd.DataFrame", baseline: str) -> Table:
     """Every row with its scores and its difference to the baseline; the number of runs leads to their list."""
     from markupsafe import Markup
 
@@ -114,8 +129,13 @@ def leader_board(rows: Sequence[Row], table: "pd.DataFrame", baseline: str) -> T
     places = {run: place for place, row in enumerate(_plain(rows), start=1) for run in row.runs}
     cells = []
     for row, values in zip(rows, records(table), strict=True):
-        link = Markup('<a href="#{}">{}</a>').format(anchor(places[row.runs[0]]), values["runs"])
-        scores = [percent(values["UA"]), percent(values["UA_sd"]), interval(values, "UA"), gain(values) or "-"]
+        link = Markup('<a href="#{}">{}</a>').format(row_anchor(places[row.runs[0]]), values["runs"])
+        scores = [
+            percent(values["UA"]),
+            percent(values["UA_sd"]),
+            interval(values, "UA"),
+            difference_with_interval(values) or "-",
+        ]
         tests = [p_value(values["p_holm"]), number(values["effect_size"], "+.2f"), values["verdict"]]
         cells.append([row.name, link, *scores, *tests, *(percent(values[name]) for _, name in [("", "WA"), *more])])
     columns = ["objective", "runs", "UA", "UA_sd", "UA_low", "UA_high", "difference", "difference_low"]
@@ -135,7 +155,7 @@ def recompute_snippet(rows: Sequence[Row]) -> str:
     return SNIPPET.format(keys=json.dumps(keys), file=file, facts=facts, value=value)
 
 
-def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: Found, maps: bool) -> Iterator[Section]:
+def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: FolderRuns, maps: bool) -> Iterator[Section]:
     """Every figure of the report with its table, section by section."""
     plain = _plain(rows)
     tested = table[[row.split == "test" for row in rows]].reset_index(drop=True)
@@ -158,7 +178,7 @@ def _plain(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.split == "test"]
 
 
-def _left_out(found: Found) -> list[str]:
+def _left_out(found: FolderRuns) -> list[str]:
     """The runs of the folder that the scores do not hold, counted by kind, and named where they are few."""
     kinds = {
         "Failed runs, listed below": found.failed,
@@ -226,13 +246,13 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Corpus", each(config.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),
         ("Clips: train / dev / test", each(sizes)),
-        *(("Transcripts", said) for said in [transcripts_said(runs)] if said),
+        *(("Transcripts", said) for said in [transcript_sources(runs)] if said),
         ("Encoders", each(encoders)),
         ("Digests of their weights", each(weights)),
         ("Contrastive weight", _weights(with_pairs) or "no contrastive terms"),
         ("Runs", f"{len(runs)}, in {len(rows)} row{'s' * (len(rows) > 1)}"),
-        ("Folds", span([config.fold for config in configs])),
-        ("Seeds", span([config.seed for config in configs])),
+        ("Folds", number_ranges([config.fold for config in configs])),
+        ("Seeds", number_ranges([config.seed for config in configs])),
         ("Trained parameters", each(f"{result['parameters']:,}" for result in results)),
         ("Device", each(result["device"] for result in results)),
         (

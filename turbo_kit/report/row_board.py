@@ -7,11 +7,11 @@ from typing import NamedTuple, Self
 from turbo_kit.board import PRESETS, PairBoard, PairKey
 
 
-class Board(NamedTuple):
+class RowBoard(NamedTuple):
     """The pair board of a row, and the weights that its preset has by itself."""
 
     pairs: PairBoard
-    usual: dict[str, float]
+    preset_weights: dict[str, float]
 
     @classmethod
     def of(cls, objective: str, pair_weights: Mapping[str, float]) -> Self:
@@ -26,7 +26,7 @@ class Board(NamedTuple):
         return _weights(self.pairs)
 
     @property
-    def alone(self) -> str | None:
+    def only_pair(self) -> str | None:
         """The only pair that is computed, of several."""
         active = self.pairs.active
         return active[0].name if len(active) == 1 < len(self.pairs.pairs) else None
@@ -35,23 +35,23 @@ class Board(NamedTuple):
     def left_out(self) -> list[str]:
         """The preset's pairs that are not computed, where all others weigh what they do in the preset."""
         weights = self.weights
-        missing = [name for name, weight in self.usual.items() if weight and not weights[name]]
-        return missing if weights == self.usual | dict.fromkeys(missing, 0.0) else []
+        missing = [name for name, weight in self.preset_weights.items() if weight and not weights[name]]
+        return missing if weights == self.preset_weights | dict.fromkeys(missing, 0.0) else []
 
     @property
-    def sums(self) -> tuple[float, float] | None:
+    def weight_sums(self) -> tuple[float, float] | None:
         """Sum of the in-modal and of the cross-modal weights, where several pairs weigh the same within each kind."""
         kinds = [[pair.weight for pair in self.pairs.pairs if pair.in_modal == kind] for kind in (True, False)]
-        if self.alone or not self.pairs.active or any(len(set(weights)) != 1 for weights in kinds):
+        if self.only_pair or not self.pairs.active or any(len(set(weights)) != 1 for weights in kinds):
             return None
         return sum(kinds[0]), sum(kinds[1])
 
     @property
     def ratio(self) -> str | None:
         """Those sums as the simplest whole numbers, or as they are where no numbers up to 100 give their ratio."""
-        if self.sums is None:
+        if self.weight_sums is None:
             return None
-        first, second = self.sums
+        first, second = self.weight_sums
         if not first or not second:
             return f"{int(first > 0)} : {int(second > 0)}"
         large, small = max(first, second), min(first, second)

@@ -12,7 +12,7 @@ from turbo_kit.metrics import speaker_bootstrap
 from turbo_kit.report.page import Section, Table, picture
 from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, percent, records
-from turbo_kit.report.summary import known_mean
+from turbo_kit.report.summary import mean_of_known
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def condition_table(rows: Sequence[Row]) -> "pd.DataFrame":
                     "modality": condition.modality if condition else split.removeprefix("test").split(" ")[-1],
                     "level": condition.level if condition else np.nan,
                     **_score(replace(row, split=split)),
-                    "word_error_rate": known_mean([_error_rates(one).get(split) for one in results]),
+                    "word_error_rate": mean_of_known([_error_rates(one).get(split) for one in results]),
                 }
             )
     return pd.DataFrame(lines)
@@ -77,7 +77,7 @@ def _tested(row: Row) -> list[str]:
     return [name for name in metrics[0] if name.split()[0] == "test" and all(name in one for one in metrics)]
 
 
-def transcripts_said(runs: Sequence[Run]) -> str:
+def transcript_sources(runs: Sequence[Run]) -> str:
     """Where the transcripts come from and how many of their words are wrong; empty where all are gold."""
     found: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
@@ -87,7 +87,7 @@ def transcripts_said(runs: Sequence[Run]) -> str:
     said = []
     for source, rates in found.items():
         lists = ", ".join(
-            f"{name} {percent(known_mean([one.get(name) for one in rates]))}" for name in ("train", "dev", "test")
+            f"{name} {percent(mean_of_known([one.get(name) for one in rates]))}" for name in ("train", "dev", "test")
         )
         said.append(f"{source}; word error rate against gold in percent: {lists}")
     return "; ".join(said)
@@ -131,7 +131,7 @@ def _score(row: Row) -> dict[str, float]:
     frame = row.predictions
     found = speaker_bootstrap(frame) if frame["label"].notna().any() else {}
     names = {"UA": "mean", "UA_low": "low", "UA_high": "high"}
-    return {name: known_mean([found.get(statistic)]) for name, statistic in names.items()}
+    return {name: mean_of_known([found.get(statistic)]) for name, statistic in names.items()}
 
 
 def _error_rates(result: dict[str, Any]) -> dict[str, float | None]:
