@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_runs import write_run
 
-from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample, separation
+from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample_clips, separation
 
 
 def spaces_of_one_corpus(clips=120):
@@ -87,10 +87,10 @@ def test_flat_map_of_few_points_keeps_their_distances(clips):
 
 
 def test_a_large_map_shows_a_fixed_sample():
-    chosen = sample(MAP_POINTS + 500)
+    chosen = sample_clips(MAP_POINTS + 500)
     assert len(np.unique(chosen)) == MAP_POINTS and chosen.max() < MAP_POINTS + 500
-    np.testing.assert_array_equal(chosen, sample(MAP_POINTS + 500))
-    np.testing.assert_array_equal(sample(5), np.arange(5))
+    np.testing.assert_array_equal(chosen, sample_clips(MAP_POINTS + 500))
+    np.testing.assert_array_equal(sample_clips(5), np.arange(5))
 
 
 def test_separation_rises_with_the_distance_of_the_classes(tmp_path):

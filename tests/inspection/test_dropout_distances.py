@@ -6,7 +6,8 @@ import torch
 
 from turbo_kit import InputError, TurboModel
 from turbo_kit.inspection import (
-    check_trunks,
+    check_shared_trunk,
+    describe_views,
     draw_batch,
     dropout_views,
     encoder_views,
@@ -14,7 +15,6 @@ from turbo_kit.inspection import (
     layer_views,
     pull_and_push,
     view_distances,
-    view_sentence,
     view_sweep,
 )
 from turbo_kit.metrics.geometry import alignment, uniformity
@@ -172,9 +172,9 @@ def test_a_sweep_of_layers_ends_where_the_other_one_stands(model, clips):
 
 def test_models_on_other_trunks_do_not_share_a_batch(model, deep):
     with pytest.raises(InputError, match="'one' and 'two' stand on different frozen trunks"):
-        check_trunks({"one": model, "two": deep(None)[0]})
+        check_shared_trunk({"one": model, "two": deep(None)[0]})
     with pytest.raises(InputError, match="no model"):
-        check_trunks({})
+        check_shared_trunk({})
 
 
 def test_pull_and_push_are_the_two_halves_of_info_nce():
@@ -205,6 +205,6 @@ def test_the_sentence_says_which_is_nearer(scale, said):
     random = np.random.default_rng(0)
     views = random.standard_normal((1, 8, 6)) + scale * random.standard_normal((2, 8, 6))
     distances = view_distances(views)
-    sentence = view_sentence("turbo", "audio", 0.1, views, distances)
+    sentence = describe_views("turbo", "audio", 0.1, views, distances)
     assert said in sentence and f"{distances.spread.mean():.3f}" in sentence
     assert f"{100 * distances.identified.mean():.1f} %" in sentence and "2 passes of 8 clips" in sentence

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from turbo_kit import InputError, TurboModel
-from turbo_kit.inspection import draw_batch, dropout_rates, dropout_views
+from turbo_kit.inspection import draw_batch, dropout_views, override_dropout_rates
 
 
 def test_a_batch_is_drawn_from_the_clips_the_same_each_time(model, clips):
@@ -89,5 +89,5 @@ def test_a_rate_reaches_every_place_of_a_head_with_mix_and_pooling(rate, quick, 
 
 @pytest.mark.parametrize(("rates", "said"), [({"audoi": 0.1}, "did you mean 'audio'"), ({"text": 1.0}, "0 to 0.95")])
 def test_rates_that_cannot_be_set(model, rates, said):
-    with pytest.raises(InputError, match=said), dropout_rates(model, rates):
+    with pytest.raises(InputError, match=said), override_dropout_rates(model, rates):
         pass

@@ -110,7 +110,10 @@ def test_pairs_that_are_not_on_the_board_are_there_with_weight_0(model, batch):
     table = loss_table(objective, losses)
     assert (table["loss"] > 0).all() and table["weight"].to_dict()["a2-t2"] == 0
     torch.testing.assert_close(losses["cross_entropy"], F.cross_entropy(output.logits[0], batch.labels))
-    assert set(term_losses(objective, output.views, output.logits, batch, every=False)) == {"cross_entropy", "a1-t1"}
+    assert set(term_losses(objective, output.views, output.logits, batch, include_inactive=False)) == {
+        "cross_entropy",
+        "a1-t1",
+    }
 
 
 def test_each_pair_pulls_at_its_own_two_views(model, batch):
@@ -151,7 +154,7 @@ def test_cosines_are_those_of_one_backward_a_term(model, batch):
 def test_cosines_of_a_board_of_one_pass_and_of_a_model_without_dropout(quick, clips):
     model = TurboModel.from_config(quick(audio_dropout=0.0, text_dropout=0.0), clips.classes)
     batch = draw_batch(model, clips, 8)
-    tables = gradient_cosines(model, Objective.preset("clip"), batch, every=False)
+    tables = gradient_cosines(model, Objective.preset("clip"), batch, include_inactive=False)
     assert list(tables["both"].index) == ["cross_entropy", "a1-t1"]
     tables = gradient_cosines(model, Objective.preset("turbo"), batch)
     assert tables["both"].loc["a1-t1", "a2-t2"] == pytest.approx(1.0, abs=1e-5)  # the two passes are the same

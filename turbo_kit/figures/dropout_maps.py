@@ -14,11 +14,11 @@ from turbo_kit.figures.style import (
     PAPER,
     RULE,
     Mark,
-    drawing,
-    mark_handles,
+    figure_style,
+    legend_handles,
     marks,
     new_figure,
-    wrapped,
+    wrap_name,
 )
 
 if TYPE_CHECKING:
@@ -69,18 +69,18 @@ def dropout_view_map(
         classes: names of the classes.
         title: above the map.
     """
-    with drawing():
+    with figure_style():
         figure = new_figure(*SIZE)
         figure.set_layout_engine(None)
         left, right = figure.add_axes(MAP), figure.add_axes(DISTRIBUTIONS)
-        _map(left, *_plane(views, still), np.asarray(labels), classes, distances.identified < 1)
+        _draw_map(left, *_project(views, still), np.asarray(labels), classes, distances.identified < 1)
         left.set_title(title or "Each clip and its views")
         _class_key(figure, classes, bool((np.asarray(labels) < 0).any()))
-        _mirrored(right, distances)
+        _draw_distributions(right, distances)
         return figure
 
 
-def _plane(views: Vectors, still: Vectors) -> tuple[Vectors, Vectors]:
+def _project(views: Vectors, still: Vectors) -> tuple[Vectors, Vectors]:
     """Views (passes, B, 2) and clips (B, 2) in the plane of the clips."""
     unit = still / np.linalg.norm(still, axis=-1, keepdims=True)
     centre = unit.mean(axis=0)
@@ -89,7 +89,7 @@ def _plane(views: Vectors, still: Vectors) -> tuple[Vectors, Vectors]:
     return (moved - centre) @ directions, (unit - centre) @ directions
 
 
-def _map(
+def _draw_map(
     axes: "Axes",
     views: Vectors,
     clips: Vectors,
@@ -121,7 +121,7 @@ def _map(
             axes.plot(*chosen.T, marker=mark.marker, **edge, **fill)
 
 
-def _mirrored(axes: "Axes", distances: "ViewDistances") -> None:
+def _draw_distributions(axes: "Axes", distances: "ViewDistances") -> None:
     """Both distributions over one axis, one upwards and one downwards, each with its mean."""
     edges = np.linspace(0, np.sqrt(FARTHEST), BINS + 1)
     parts = (("own views", distances.spread, OWN, 1), ("other clip", distances.nearest, OTHER, -1))
@@ -154,7 +154,7 @@ def _class_key(figure: "Figure", classes: Sequence[str], unlabelled: bool) -> No
     names = [*looks, "hollow: another clip is nearer than an own view"]
     place: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(names)}
     figure.legend(
-        [*mark_handles(looks.values()), hollow], names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place
+        [*legend_handles(looks.values()), hollow], names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place
     )
 
 
@@ -183,7 +183,7 @@ def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
         raise InputError(f"several rows for one {names[by]}: choose one value of the other knob, and draw those rows.")
     shown = [name for name in MEASURES if by == "passes" or name != "farthest"]
     modalities = list(dict.fromkeys(table["modality"]))
-    with drawing():
+    with figure_style():
         figure = new_figure(9.6, 5.6)
         grid = figure.subplots(2, len(modalities), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2))
         for modality, (above, below) in zip(modalities, grid.T, strict=True):
@@ -214,7 +214,7 @@ def layer_curves(table: "pd.DataFrame") -> "Figure":
     """
     names = list(dict.fromkeys(table["model"]))
     modalities = list(dict.fromkeys(table["modality"]))
-    with drawing():
+    with figure_style():
         figure = new_figure(9.6, 0.7 + 2.3 * len(modalities))
         grid = figure.subplots(len(modalities), len(names), squeeze=False, sharey="row")
         for (row, column), axes in np.ndenumerate(grid):
@@ -228,7 +228,7 @@ def layer_curves(table: "pd.DataFrame") -> "Figure":
                 axes.text(step, 1.01, f"{100 * share:.0f} %", **above)
             axes.set_xticks(steps, [name.replace(" ", "\n") for name in rows["layer"]])
             axes.set_xlim(-0.5, max(1, len(rows) - 1) + 0.5)
-            axes.set_title(wrapped(names[column]) if row == 0 else "", pad=20)  # above the shares
+            axes.set_title(wrap_name(names[column]) if row == 0 else "", pad=20)  # above the shares
             axes.grid(axis="y")
         for modality, line in zip(modalities, grid, strict=True):
             highest = table.loc[table["modality"] == modality, ["spread", "nearest"]].to_numpy().max()

@@ -14,14 +14,14 @@ from turbo_kit.figures.style import (
     PAPER,
     RULE,
     Mark,
-    drawing,
-    mark_handles,
+    figure_style,
+    legend_handles,
     marks,
     new_figure,
     text_lines,
-    wrapped,
+    wrap_name,
 )
-from turbo_kit.figures.umap_layout import aligned_maps, embedding_spaces, sample
+from turbo_kit.figures.umap_layout import aligned_maps, embedding_spaces, sample_clips
 from turbo_kit.metrics import geometry_scores
 from turbo_kit.runs import Run
 
@@ -64,7 +64,7 @@ def geometry_scatter(table: "pd.DataFrame") -> "Figure":
     few = len(names) <= len(OKABE_ITO)
     across = ACROSS if few else ACROSS // 2
     lines = -(-len(panels) // across)
-    with drawing():
+    with figure_style():
         figure = new_figure(9.6, 0.5 + 2.4 * lines + 0.24 * -(-len(names) // KEY_COLUMNS))
         grid = figure.subplots(lines, across, squeeze=False, sharey=True)
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
@@ -120,13 +120,13 @@ def map_panels(
     across = min(ACROSS, len(maps))
     lines = -(-len(maps) // across)
     tall = LINE * text_lines([max(maps, key=lambda name: name.count(", "))])
-    with drawing():
+    with figure_style():
         figure = new_figure(0.2 + 2.4 * max(across, 2), 0.55 + lines * (2.3 + tall))
         grid = figure.subplots(lines, across, squeeze=False, sharex=True, sharey=True)
         for axes, (name, points) in zip(grid.flat, maps.items(), strict=False):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color=RULE)
-            axes.set_title(wrapped(name), fontsize=9.5)
+            axes.set_title(wrap_name(name), fontsize=9.5)
             _scatter(axes, points, np.asarray(labels, dtype=object), classes)
         for axes in grid.flat[len(maps) :]:
             axes.set_visible(False)
@@ -197,7 +197,7 @@ def geometry_curves(table: "pd.DataFrame") -> "Figure":
     across = len(panels) if len(panels) <= ACROSS else 3
     lines = -(-len(panels) // across)
     looks = marks(table["run"].unique())
-    with drawing():
+    with figure_style():
         figure = new_figure(8.4, 0.7 + 1.9 * lines)
         grid = figure.subplots(lines, across, squeeze=False, sharex=True)
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
@@ -218,7 +218,7 @@ def geometry_curves(table: "pd.DataFrame") -> "Figure":
 def _shared_clips(runs: Sequence[Run], split: str) -> tuple[NDArray[Any], list[NDArray[np.float64]]]:
     """Labels (N,) of a sample of the clips, and their embeddings (N, D) in each run, in one order."""
     orders = clip_orders(runs, split)
-    chosen = sample(len(orders[0]))
+    chosen = sample_clips(len(orders[0]))
     spaces = [list(embedding_spaces(run, split).values())[-1] for run in runs]
     labels = runs[0].predictions(split)["label"].to_numpy()[orders[0]][chosen]
     return labels, [space[order][chosen] for space, order in zip(spaces, orders, strict=True)]
@@ -274,7 +274,9 @@ def _key(figure: "Figure", names: Sequence[str], few: bool) -> None:
 
 
 def _legend(figure: "Figure", looks: Mapping[str, Mark], where: Any, columns: int) -> None:
-    figure.legend(mark_handles(looks.values()), list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2)
+    figure.legend(
+        legend_handles(looks.values()), list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2
+    )
 
 
 def named_runs(runs: Mapping[str, Run] | Sequence[Run]) -> dict[str, Run]:

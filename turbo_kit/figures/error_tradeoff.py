@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turbo_kit.figures.style import INK, LINE, MUTED, PAPER, Mark, drawing, marks, new_figure, wrapped
+from turbo_kit.figures.style import INK, LINE, MUTED, PAPER, Mark, figure_style, marks, new_figure, wrap_name
 from turbo_kit.metrics import det_curve, mean_det_curve, truth_and_score
 from turbo_kit.runs import Run
 
@@ -33,8 +33,8 @@ def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
         runs: finished runs of two classes, by the name of the row.
     """
     looks = marks(runs)
-    with drawing():
-        figure = new_figure(8.2, max(5.4, 1.5 + LINE * sum(wrapped(name).count("\n") + 1.4 for name in runs)))
+    with figure_style():
+        figure = new_figure(8.2, max(5.4, 1.5 + LINE * sum(wrap_name(name).count("\n") + 1.4 for name in runs)))
         axes = figure.subplots()
         equal = {
             name: 2 * (_mean([run.result["metrics"]["test"]["EER"] for run in each]),) for name, each in runs.items()
@@ -132,5 +132,5 @@ def _legend(figure: "Figure", looks: Mapping[str, Mark]) -> None:
         "chance": {"color": INK, "linewidth": 1.2, "linestyle": (0, (1, 2))},
     }
     handles += [Line2D([], [], **{"markersize": 7, **kind}) for kind in kinds.values()]
-    names = [*map(wrapped, looks), *kinds]
+    names = [*map(wrap_name, looks), *kinds]
     figure.legend(handles, names, loc="outside right upper", frameon=False, labelspacing=0.7)

@@ -6,7 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.figures.style import LINE, PAPER, Mark, drawing, mark_handles, marks, new_figure, text_lines, wrapped
+from turbo_kit.figures.style import (
+    LINE,
+    PAPER,
+    Mark,
+    figure_style,
+    legend_handles,
+    marks,
+    new_figure,
+    text_lines,
+    wrap_name,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +42,7 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
     panels = [name for name in ("text", "audio") if table["level"][table["modality"] == name].notna().any()]
     if not panels:
         raise InputError("no run was tested under noise: set tested_word_errors or tested_snr.")
-    with drawing():
+    with figure_style():
         across = ACROSS * len(panels)
         legend = LINE * text_lines([max(looks, key=lambda name: name.count(", "))]) * -(-len(looks) // across)
         figure = new_figure(5.0 * len(panels), 3.9 + legend)
@@ -40,8 +50,8 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
         for axes, modality in zip(grid, panels, strict=True):
             _panel(axes, table, modality, looks)
         grid[0].set_ylabel("UA on test, %")
-        names = [wrapped(name) for name in looks]
-        handles = mark_handles(looks.values())
+        names = [wrap_name(name) for name in looks]
+        handles = legend_handles(looks.values())
         figure.legend(handles, names, loc="outside upper left", ncols=across, frameon=False, handletextpad=0.2)
         return figure
 

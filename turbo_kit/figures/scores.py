@@ -14,12 +14,12 @@ from turbo_kit.figures.style import (
     OKABE_ITO,
     PAPER,
     Mark,
-    drawing,
+    figure_style,
     heat_map,
     marks,
     new_figure,
     text_lines,
-    wrapped,
+    wrap_name,
 )
 from turbo_kit.runs import Run
 
@@ -46,9 +46,9 @@ def score_intervals(table: "pd.DataFrame") -> "Figure":
     """
     from matplotlib.lines import Line2D
 
-    names = [wrapped(name) for name in table["objective"]]
+    names = [wrap_name(name) for name in table["objective"]]
     tall = LINE * max(name.count("\n") + 1 for name in names)
-    with drawing():
+    with figure_style():
         figure = new_figure(8.2, 1.3 + max(0.3, tall + 0.06) * len(names))
         axes = figure.subplots()
         values = 100 * table[["UA", "UA_low", "UA_high"]].to_numpy(float)
@@ -86,10 +86,10 @@ def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
     from matplotlib.lines import Line2D
 
     looks = marks([baseline, *differences.columns])
-    names = [wrapped(str(name)) for name in differences.columns]
+    names = [wrap_name(str(name)) for name in differences.columns]
     columns = max(1, min(4, int(90 / (4 + max(len(line) for name in names for line in name.splitlines())))))
     places, step = np.arange(len(differences)), min(0.15, 0.8 / differences.shape[1])
-    with drawing():
+    with figure_style():
         figure = new_figure(8.2, 3.1 + LINE * text_lines(names) / columns)
         axes = figure.subplots()
         axes.axhline(0, color=looks[baseline].colour, linewidth=1, linestyle=(0, (4, 3)))
@@ -136,7 +136,7 @@ def confusions(predictions: "Mapping[str, pd.DataFrame]", classes: Sequence[str]
         classes: the names, in the order of rows and columns.
     """
     size = 1.7 + 0.55 * len(classes)
-    with drawing():
+    with figure_style():
         figure = new_figure(size * len(predictions), size)
         grid = figure.subplots(1, len(predictions), squeeze=False)[0]
         for axes, (name, table) in zip(grid, predictions.items(), strict=True):
@@ -146,7 +146,7 @@ def confusions(predictions: "Mapping[str, pd.DataFrame]", classes: Sequence[str]
             texts = [[f"{count:,}" for count in line] for line in counts]
             heat_map(axes, shares, texts, classes, classes, limits=(0.0, 1.0))
             axes.set(xlabel="predicted", aspect="equal")
-            axes.set_title(wrapped(name))
+            axes.set_title(wrap_name(name))
         grid[0].set_ylabel("true")
         return figure
 

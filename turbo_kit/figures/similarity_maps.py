@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, Mark, drawing, heat_map, marks, new_figure
+from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, Mark, figure_style, heat_map, marks, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WIDTH = 8.6
 """Of a figure under controls, inches: what a notebook shows beside its prompts on a screen 1280 pixels wide."""
-LEARNED = 0.07
+LEARNED_START = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
 PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 4}
 """Behind a text that a line may cross."""
@@ -42,7 +42,7 @@ def pair_tables(look: "PairLook", clips: Sequence[str], pair: str) -> "Figure":
     """
     first, second = pair.split("-")
     titles = {"Logits": look.logits, "Softmax of each row": look.softmax, "Gradient at the logits": look.gradient}
-    with drawing():
+    with figure_style():
         figure = new_figure(2.6 + 0.66 * 3 * len(clips), 1.3 + 0.5 * len(clips))
         panels = figure.subplots(1, 3)
         for axes, (title, values) in zip(panels, titles.items(), strict=True):
@@ -69,11 +69,11 @@ def pair_maps(looks: "Mapping[str, PairLook]", with_logits: bool = True) -> "Fig
     shades: Any = {"cmap": colormaps["cividis"].resampled(STEPS), "interpolation": "nearest"}
     logits = [look.logits for look in looks.values()]
     limits = {"vmin": min(map(np.min, logits)), "vmax": max(map(np.max, logits))}
-    with drawing():
+    with figure_style():
         figure = new_figure(1.5 * len(looks) + 1.3, 3.7 if with_logits else 2.1)
         grid = figure.subplots(1 + with_logits, len(looks), squeeze=False)
         for column, (name, look) in zip(grid.T, looks.items(), strict=True):
-            softmax = column[-1].imshow(_faint(look.softmax), norm=_log(), **shades)
+            softmax = column[-1].imshow(_clipped(look.softmax), norm=_log(), **shades)
             if with_logits:
                 above = column[0].imshow(look.logits, **limits, **shades)
             column[0].set_title(f"{name}\nloss {look.loss:.2f}")
@@ -94,11 +94,11 @@ def term_bars(table: "pd.DataFrame", batch: int) -> "Figure":
         table: one row a term, with `loss`, `weight` and `weighted`; terms of weight 0 are drawn hollow.
         batch: clips in it, B: equal logits cost ln B.
     """
-    with drawing():
-        figure = _fixed(0.95 + 0.27 * len(table), left=0.13, right=0.985, wspace=0.1)
+    with figure_style():
+        figure = _fixed_layout(0.95 + 0.27 * len(table), left=0.13, right=0.985, wspace=0.1)
         own, added = figure.subplots(1, 2, sharey=True)
         losses, weights, parts = (table[name].to_numpy(float) for name in ("loss", "weight", "weighted"))
-        colours = [_kind(str(name)) for name in table.index]
+        colours = [_term_colour(str(name)) for name in table.index]
         sums = [f"{w:.3g} × {loss:.2f} = {part:.3f}" for loss, w, part in table.itertuples(index=False)]
         for axes, values, texts in ((own, losses, [f"{loss:.2f}" for loss in losses]), (added, parts, sums)):
             faces = [colour if weight else PAPER for colour, weight in zip(colours, weights, strict=True)]
@@ -130,8 +130,8 @@ def live_curves(
     """
     points = runs[present]
     last = steps or max((point.step for each in runs.values() for point in each), default=1)
-    with drawing():
-        figure = _fixed(3.1, left=0.04, right=0.985, wspace=0.24)
+    with figure_style():
+        figure = _fixed_layout(3.1, left=0.04, right=0.985, wspace=0.24)
         pairs, classified, scored = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         looks = _pair_looks([name for name in (points[0].losses if points else ()) if "-" in name])
         for name, look in looks.items():
@@ -167,11 +167,11 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
         temperature: where the marker stands; a dotted line stands where a learned one starts.
     """
     size = len(look.softmax)
-    with drawing():
-        figure = _fixed(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62)
+    with figure_style():
+        figure = _fixed_layout(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62)
         grid = figure.add_gridspec(2, 4, width_ratios=(1.75, 0.28, 1, 1))
         matrix = figure.add_subplot(grid[:, 0])
-        image = matrix.imshow(_faint(look.softmax), cmap="cividis", interpolation="nearest", norm=_log())
+        image = matrix.imshow(_clipped(look.softmax), cmap="cividis", interpolation="nearest", norm=_log())
         matrix.set(xticks=[], yticks=[])
         _title(matrix, f"Softmax by row, temperature {temperature:.3g}")
         _softmax_bar(figure.colorbar(image, ax=matrix, orientation="horizontal", fraction=0.05, pad=0.04))
@@ -190,7 +190,7 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
             axes = figure.add_subplot(place)
             axes.plot(table.index, scale * table[column], color=OKABE_ITO[0])
             here = scale * float(np.interp(math.log(temperature), np.log(table.index), table[column]))
-            axes.axvline(LEARNED, color=MUTED, linewidth=1, linestyle=":")
+            axes.axvline(LEARNED_START, color=MUTED, linewidth=1, linestyle=":")
             axes.plot(temperature, here, "o", color=OKABE_ITO[1], markersize=9, markeredgecolor=PAPER)
             _title(axes, title)
             axes.set(xscale="log", xlim=(table.index.min(), table.index.max()), ylim=(0, None), xlabel="temperature")
@@ -204,7 +204,7 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
     Args:
         tables: (terms, terms) by title; other columns, such as `norm`, are left out.
     """
-    with drawing():
+    with figure_style():
         terms = len(next(iter(tables.values())))
         figure = new_figure(1.0 + len(tables) * 0.62 * terms, 1.6 + 0.42 * terms)
         panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
@@ -220,7 +220,7 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
         return figure
 
 
-def _fixed(height: float, **margins: float) -> "Figure":
+def _fixed_layout(height: float, **margins: float) -> "Figure":
     """A figure with margins of its own: measuring every text for a layout would take most of the time."""
     figure = new_figure(WIDTH, height)
     figure.set_layout_engine(None)
@@ -246,7 +246,7 @@ def _pair_looks(names: Sequence[str]) -> dict[str, Mark]:
     return {name: known.get(name, Mark(INK, "")) for name in names}
 
 
-def _kind(term: str) -> str:
+def _term_colour(term: str) -> str:
     """The colour of a term: in-modal pairs, cross-modal pairs, and what is no pair."""
     views = term.split("-")
     if len(views) != 2:
@@ -258,7 +258,7 @@ def _number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # no minus before a zero
 
 
-def _faint(softmax: NDArray[np.float32]) -> NDArray[np.float32]:
+def _clipped(softmax: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(softmax, FAINTEST, 1.0)
 
 

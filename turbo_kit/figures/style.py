@@ -74,7 +74,7 @@ def marks(names: Iterable[str]) -> dict[str, Mark]:
     return {name: Mark(OKABE_ITO[i % len(OKABE_ITO)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
 
 
-def mark_handles(looks: Iterable[Mark]) -> "list[Line2D]":
+def legend_handles(looks: Iterable[Mark]) -> "list[Line2D]":
     """What a legend shows of marks."""
     from matplotlib.lines import Line2D
 
@@ -85,7 +85,7 @@ def mark_handles(looks: Iterable[Mark]) -> "list[Line2D]":
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
@@ -96,11 +96,11 @@ def new_figure(width: float, height: float) -> "Figure":
     """A figure of its own, in inches, that pyplot knows nothing of."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return _shown_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
+    return _notebook_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
 
 
 @cache
-def _shown_figure() -> "type[Figure]":
+def _notebook_figure() -> "type[Figure]":
     from matplotlib.figure import Figure
 
     class ShownFigure(Figure):
@@ -117,7 +117,7 @@ def small_png(figure: "Figure") -> bytes:
     from PIL import Image
 
     full, small = io.BytesIO(), io.BytesIO()
-    with drawing():
+    with figure_style():
         figure.savefig(full, format="png", dpi=110)
     flat = Image.open(full).convert("RGB")
     flat.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
@@ -133,7 +133,7 @@ def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
         prefix: keeps the names inside this SVG apart from those of other figures on the page.
     """
     buffer = io.StringIO()
-    with drawing():
+    with figure_style():
         figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
     svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
@@ -154,11 +154,11 @@ def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
 
 def text_lines(names: Iterable[str]) -> int:
     """Lines of text that so many names take, all as high as the highest."""
-    heights = [wrapped(name).count("\n") + 1 for name in names]
+    heights = [wrap_name(name).count("\n") + 1 for name in names]
     return max(heights) * len(heights)
 
 
-def wrapped(name: str) -> str:
+def wrap_name(name: str) -> str:
     """A row's name over several lines: the objective, then what else tells it from the others."""
     return name.replace(", ", ",\n")
 
@@ -193,7 +193,7 @@ def heat_map(
     axes.set_xticks(
         np.arange(len(columns)) + 0.5, columns, rotation=40 if long else 0, ha="right" if long else "center"
     )
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [wrapped(name) for name in rows])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [wrap_name(name) for name in rows])
     axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -11,11 +11,11 @@ from turbo_kit.figures.style import (
     OKABE_ITO,
     PAPER,
     Mark,
-    drawing,
+    figure_style,
     marks,
     new_figure,
     text_lines,
-    wrapped,
+    wrap_name,
 )
 from turbo_kit.runs import Run
 
@@ -59,7 +59,7 @@ def _mean(histories: Sequence[Any]) -> Any:
 
 
 def _one_chart(groups: Mapping[str, Sequence[Run]]) -> "Figure":
-    with drawing():
+    with figure_style():
         figure = new_figure(9.6, max(3.6, 1.3 + LINE * text_lines(groups)))
         panels = (("dev_UA", "Development UA", 100.0, "%"), ("dev_loss", "Development cross-entropy", 1.0, ""))
         for axes, (column, title, scale, unit) in zip(figure.subplots(1, 2), panels, strict=True):
@@ -76,7 +76,7 @@ def _small_charts(groups: Mapping[str, Sequence[Run]], reference: str | None) ->
     """A panel of development UA for each objective, on the same axes."""
     lines = -(-len(groups) // ACROSS)
     tall = text_lines([max(groups, key=lambda name: name.count(", "))])
-    with drawing():
+    with figure_style():
         figure = new_figure(9.6, 0.8 + lines * (1.35 + LINE * tall))
         grid = figure.subplots(lines, ACROSS, sharex=True, sharey=True, squeeze=False)
         grey = None if reference is None else 100 * mean_history(groups[reference])["dev_UA"]
@@ -84,7 +84,7 @@ def _small_charts(groups: Mapping[str, Sequence[Run]], reference: str | None) ->
             if grey is not None:
                 axes.plot(grey.index, grey, color=MUTED, linewidth=2.2)
             _curves(axes, runs, "dev_UA", 100.0, Mark(MUTED if name == reference else OKABE_ITO[0], "o"))
-            axes.set_title(wrapped(name), fontsize=9.5, fontweight="normal")
+            axes.set_title(wrap_name(name), fontsize=9.5, fontweight="normal")
             _by_epoch(axes)
             axes.set_xlabel("")
         for axes in grid.flat[len(groups) :]:
@@ -138,7 +138,7 @@ def _label_ends(figure: "Figure", axes: "Axes", ends: Mapping[str, float], looks
     for name, place in zip(names, places, strict=True):
         look = looks[name]
         axes.plot(1.03, place, look.marker, color=look.colour, markersize=6, transform=edge, clip_on=False)
-        axes.text(1.06, place, wrapped(name), transform=edge, va="center")
+        axes.text(1.06, place, wrap_name(name), transform=edge, va="center")
     axes.set_ylim(low, high)
 
 

@@ -72,7 +72,7 @@ def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> 
     clips = len(spaces[0])
     if len(spaces) == 1 or clips < MIN_CLIPS:
         first, *others = (flat_map(space, seed) for space in spaces)
-        return [first, *(_turned(flat, first) for flat in others)]
+        return [first, *(_aligned_to(flat, first) for flat in others)]
     import warnings
 
     from umap import AlignedUMAP
@@ -86,7 +86,7 @@ def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> 
     return [np.asarray(flat, dtype=np.float64) for flat in model.embeddings_]
 
 
-def _turned(flat: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
+def _aligned_to(flat: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
     """The points turned and mirrored so that they lie as near as they can to others."""
     left, _, right = np.linalg.svd(flat.T @ onto)
     return np.asarray(flat @ left @ right, dtype=np.float64)
@@ -104,7 +104,7 @@ def separation(run: Run, space: str, split: str = "test") -> float | None:
     return float(silhouette_score(vectors, labels[labelled].to_numpy(str), metric="cosine"))
 
 
-def sample(clips: int) -> NDArray[np.int64]:
+def sample_clips(clips: int) -> NDArray[np.int64]:
     """Which of so many clips a map shows, in their order; the same each time."""
     return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_POINTS])
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, drawing, heat_map, new_figure, text_lines
+from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, figure_style, heat_map, new_figure, text_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def pair_matrix(
             values[row, column] = 100 * score
             change = "" if whole is None else f"\n{100 * (score - whole):+.1f}".replace("-", "\N{MINUS SIGN}")
             texts[row][column] = f"{100 * score:.1f}{change}"
-    with drawing():
+    with figure_style():
         figure = new_figure(1.6 + 0.9 * len(views), 1.7 + 0.75 * len(views))
         axes = figure.subplots()
         heat_map(axes, values, texts, views, views)
@@ -53,7 +53,7 @@ def pair_ratios(table: "pd.DataFrame", baseline: float | None = None) -> "Figure
     table = table.sort_values("in_modal", kind="stable")
     ratios = list(dict.fromkeys(table["ratio"]))
     weights = sorted(table["contrastive_weight"].dropna().unique())
-    with drawing():
+    with figure_style():
         if len(weights) > 1:
             cells = 100 * table.pivot_table(index="contrastive_weight", columns="ratio", values="UA")[ratios]
             texts = [[f"{score:.1f}" if score == score else "" for score in row] for row in cells.to_numpy(float)]
@@ -90,10 +90,10 @@ def search_map(table: "pd.DataFrame", chosen: Mapping[tuple[str, float], int], k
     names, values = [str(name) for name in means.index], sorted(map(float, means.columns))
     cells = 100 * means[values].to_numpy(float)
     texts = [
-        [_searched(score, chosen.get((name, value), 0)) for value, score in zip(values, row, strict=True)]
+        [_cell_text(score, chosen.get((name, value), 0)) for value, score in zip(values, row, strict=True)]
         for name, row in zip(names, cells, strict=True)
     ]
-    with drawing():
+    with figure_style():
         tall = max(0.5, LINE * text_lines([max(names, key=lambda name: name.count(", "))]) + 0.1)
         figure = new_figure(2.6 + 1.0 * len(values), 0.9 + tall * len(names))
         axes = figure.subplots()
@@ -102,7 +102,7 @@ def search_map(table: "pd.DataFrame", chosen: Mapping[tuple[str, float], int], k
         return figure
 
 
-def _searched(score: float, folds: int) -> str:
+def _cell_text(score: float, folds: int) -> str:
     if np.isnan(score):
         return ""
     return f"{score:.1f}\n{folds} fold{'s' * (folds > 1)}" if folds else f"{score:.1f}"

@@ -171,7 +171,7 @@ def view_sweep(
     """
     import pandas as pd
 
-    check_trunks(models)
+    check_shared_trunk(models)
     rows = []
     for name, model in models.items():
         for modality in model.modalities:
@@ -245,7 +245,7 @@ def pull_and_push(first: Tensor, second: Tensor, labels: Tensor, temperature: fl
     return Forces(loss, float(pull.norm()), float(push.norm()), share)
 
 
-def view_sentence(model: str, modality: str, rate: float, views: Views, distances: ViewDistances) -> str:
+def describe_views(model: str, modality: str, rate: float, views: Views, distances: ViewDistances) -> str:
     """In one sentence, and in numbers, what the figure of a batch's views shows."""
     passes, size = views.shape[:2]
     means = distances.means()
@@ -263,7 +263,7 @@ def neighbour_groups(batch: Batch, modality: str) -> Tensor | None:
     return batch.transcripts if modality == "text" else None
 
 
-def check_trunks(models: Mapping[str, TurboModel]) -> None:
+def check_shared_trunk(models: Mapping[str, TurboModel]) -> None:
     """Refuses models that one batch cannot serve.
 
     Raises:

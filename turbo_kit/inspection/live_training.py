@@ -29,7 +29,7 @@ class LiveTraining:
     @property
     def steps(self) -> int:
         """How many steps it takes to the end."""
-        return self.setup.config.epochs * len(self.setup.batches)
+        return self.setup.config.training.epochs * len(self.setup.batches)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def prepare_live_training(config: RunConfig, train: Corpus, dev: Corpus, *, prog
     Raises:
         InputError: a config that does not fit, or a clip that cannot be used.
     """
-    setup = prepare(replace(config, device="cpu"), train, dev, progress=progress)
+    setup = prepare(config.replace(device="cpu"), train, dev, progress=progress)
     weights = {name: value.clone() for name, value in setup.model.trained_state().items()}
     return LiveTraining(setup, weights, torch.get_rng_state(), _UA(setup))
 

@@ -81,7 +81,7 @@ def dropout_on(model: TurboModel, rates: Mapping[str, float], seed: int) -> Iter
     was_training = model.training
     model.train()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), dropout_rates(model, rates):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), override_dropout_rates(model, rates):
             torch.manual_seed(seed)
             yield
     finally:
@@ -89,7 +89,7 @@ def dropout_on(model: TurboModel, rates: Mapping[str, float], seed: int) -> Iter
 
 
 @contextmanager
-def dropout_rates(model: TurboModel, rates: Mapping[str, float]) -> Iterator[None]:
+def override_dropout_rates(model: TurboModel, rates: Mapping[str, float]) -> Iterator[None]:
     """Sets the dropout rate of each modality named, as `RunConfig` would have, as long as the context lasts.
 
     Raises:

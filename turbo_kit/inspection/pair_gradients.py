@@ -28,7 +28,7 @@ from turbo_kit.objectives.masks import negatives_mask
 if TYPE_CHECKING:
     import pandas as pd
 
-HARDEST = 5
+HARDEST_NEGATIVES = 5
 """How many negatives of an anchor count as its hardest ones."""
 
 
@@ -55,7 +55,7 @@ def all_pairs(objective: Objective, views: Mapping[str, Tensor]) -> tuple[Pair, 
     return tuple(own.get(pair.name, pair) for pair in sorted(pairs, key=lambda pair: not pair.in_modal))
 
 
-def groups_of(objective: Objective, batch: Batch) -> Tensor | None:
+def negative_groups(objective: Objective, batch: Batch) -> Tensor | None:
     """(B,) the numbers by which the objective leaves clips out of each other's negatives; None where it does not."""
     return objective.groups(batch.labels, batch.transcripts)
 
@@ -74,7 +74,7 @@ def look_at_pair(
             view's clips as negatives.
         views: (B, D) by name.
         pair: such as `a1-t2`; it need not be on the board.
-        groups: see `groups_of`.
+        groups: see `negative_groups`.
         temperature: in the place of the objective's own.
 
     Returns:
@@ -98,12 +98,17 @@ def look_at_pair(
     loss = info_nce(leaf, identity, temperature=1.0, similarity="dot", direction=objective.direction, groups=groups)
     (gradient,) = torch.autograd.grad(loss, leaf)
     softmax = logits.masked_fill(~kept, -math.inf).softmax(dim=1)
-    arrays = (tensor.numpy(force=True) for tensor in (logits, softmax, gradient, negative_weights(logits)))
-    return PairLook(*arrays, loss=loss.item())
+    return PairLook(
+        logits=logits.numpy(force=True),
+        softmax=softmax.numpy(force=True),
+        gradient=gradient.numpy(force=True),
+        negative_weights=negative_weights(logits).numpy(force=True),
+        loss=loss.item(),
+    )
 
 
 def term_losses(
-    objective: Objective, views: Mapping[str, Tensor], logits: Tensor, batch: Batch, every: bool = True
+    objective: Objective, views: Mapping[str, Tensor], logits: Tensor, batch: Batch, include_inactive: bool = True
 ) -> dict[str, Tensor]:
     """Cross-entropy and the unweighted loss of each pair of views, with their graphs.
 
@@ -112,12 +117,12 @@ def term_losses(
         views: (B, D) by name.
         logits: (passes, B, C); the cross-entropy takes the passes that the objective's own takes.
         batch: the B clips.
-        every: take the pairs of weight 0 too.
+        include_inactive: take the pairs of weight 0 too.
     """
-    pairs = [pair for pair in all_pairs(objective, views) if every or pair.weight]
+    pairs = [pair for pair in all_pairs(objective, views) if include_inactive or pair.weight]
     passes = 1 if objective.cross_entropy == "first" else objective.passes
     own = cross_entropy(logits[:passes], batch.labels, objective.class_weights)
-    return {"cross_entropy": own} | objective.losses_of(views, pairs, groups_of(objective, batch))
+    return {"cross_entropy": own} | objective.losses_of(views, pairs, negative_groups(objective, batch))
 
 
 def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> "pd.DataFrame":
@@ -157,7 +162,7 @@ def view_gradients(objective: Objective, views: Mapping[str, Tensor], batch: Bat
 
 
 def gradient_cosines(
-    model: TurboModel, objective: Objective, batch: Batch, *, every: bool = True, seed: int = 0
+    model: TurboModel, objective: Objective, batch: Batch, *, include_inactive: bool = True, seed: int = 0
 ) -> "dict[str, pd.DataFrame]":
     """Cosines between the gradients of the terms, over the parameters that the pairs and the classifier share.
 
@@ -168,7 +173,7 @@ def gradient_cosines(
         model: the model, seen with dropout on.
         objective: whose terms are compared: cross-entropy and pairs.
         batch: the clips.
-        every: take the pairs of weight 0 too.
+        include_inactive: take the pairs of weight 0 too.
         seed: of the dropout masks.
 
     Returns:
@@ -180,9 +185,11 @@ def gradient_cosines(
     """
     import pandas as pd
 
-    passes = max([objective.passes, *(view.pass_number for view in objective.board.views), 2 if every else 1])
+    passes = max(
+        [objective.passes, *(view.pass_number for view in objective.board.views), 2 if include_inactive else 1]
+    )
     output = dropout_views(model, batch, passes, seed=seed)
-    losses = term_losses(objective, output.views, output.logits, batch, every)
+    losses = term_losses(objective, output.views, output.logits, batch, include_inactive)
     shared = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.modalities}
     if not all(shared.values()):
         raise InputError("this model has no trained head: the gradients of its terms meet nowhere.")
@@ -247,7 +254,7 @@ def temperature_table(
                 "temperature": temperature,
                 "loss": look.loss,
                 "effective_negatives": float(entropy.exp().mean()),
-                "hardest_share": float(shares[:, :HARDEST].sum(dim=1).mean()),
+                "hardest_share": float(shares[:, :HARDEST_NEGATIVES].sum(dim=1).mean()),
                 "pull": float(1 - look.softmax.diagonal().mean()),
             }
         )
