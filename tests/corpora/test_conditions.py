@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from turbo_kit import Corpus, InputError, RunConfig, Utterance, load_corpus, load_fold
-from turbo_kit.ablation.plan import fold_of
+from turbo_kit.ablation.plan import cached_fold
 from turbo_kit.corpora.conditions import (
     SUBSTITUTES,
     Condition,
@@ -188,7 +188,7 @@ def test_a_fold_has_what_its_config_asks_for_and_lists_that_go_by_gold(quick):
 
 def test_an_ablation_gives_each_run_the_lists_of_its_own_conditions(quick):
     configs = [quick(), quick(transcripts="empty"), quick(word_errors=0.5), quick(snr=5), quick(objective="ce")]
-    prints = [fold_of(config).test.fingerprint for config in configs]
+    prints = [cached_fold(config).test.fingerprint for config in configs]
     assert len(set(prints)) == 4 and prints[0] == prints[-1]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from turbo_kit.ablation.plan import cores
+from turbo_kit.ablation.plan import available_cores
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
@@ -14,7 +14,7 @@ SANITISE = ROOT / "tests" / "notebooks" / "sanitise.cfg"
 STRIPPED = {"04_train.ipynb"}
 """Kept without outputs: an ablation executes it, and its outputs belong to run folders."""
 
-THREADS = int(os.environ.get("OMP_NUM_THREADS", cores()))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", available_cores()))
 """Of each kernel: on a machine that is busy with other things, one is quicker than two that wait for each other."""
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, cores, fold_of, plan
-from turbo_kit.ablation.progress import Progress, Report, TaskOutcome
+from turbo_kit.ablation.plan import PARTIAL_NOTEBOOK, Task, available_cores, cached_fold, plan
+from turbo_kit.ablation.progress import Progress, ProgressCallback, TaskOutcome
 from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Utterance
 from turbo_kit.corpora.conditions import conditions_of
@@ -48,7 +48,7 @@ def notebook_path(name: str) -> Path:
 def execute(
     configs: Sequence[RunConfig],
     out: str | Path,
-    report: Report = lambda line: None,
+    report: ProgressCallback = lambda line: None,
     *,
     workers: int | None = None,
     threads: int | None = None,
@@ -84,15 +84,15 @@ def execute(
     out = Path(out).resolve()
     searches, tasks = plan(configs, out)
     with _open(engine, scheduler, workers) as pool:
-        share = threads or max(1, cores() // pool.workers if engine == "local" else 1)
+        share = threads or max(1, available_cores() // pool.workers if engine == "local" else 1)
         _compute_features([task.config for task in [*searches, *tasks] if not task.complete])
         progress = Progress(report, len(searches) + len(configs), pool.workers)
         for ended in pool.run(searches, share, hours, retry):
-            progress.tell(ended)
+            progress.record(ended)
         tasks = plan(configs, out)[1]
         progress.skip(len(configs) - len(tasks))
         for ended in pool.run(tasks, share, hours, retry):
-            progress.tell(ended)
+            progress.record(ended)
     return AblationResult([task.run for task in tasks if task.complete], progress.failed)
 
 
@@ -104,16 +104,15 @@ def _compute_features(configs: Sequence[RunConfig]) -> None:
 
     wanted: dict[tuple[Any, ...], dict[Utterance, None]] = {}
     for config in configs:
-        fold = fold_of(config)
+        fold = cached_fold(config)
         lists = [*vars(fold).values(), *(condition.of(fold.test) for condition in conditions_of(config))]
         clips = [u for part in lists for u in part.utterances]
         for modality, name in config.modalities.items():
-            cut = (config.trainable_layers, config.view_depth, config.layer_mix)
-            key = (name, modality, *cut, config.max_seconds, config.device)
+            key = (name, modality, config.model.encoder.of_trunk, config.model.max_seconds, config.hardware.device)
             wanted.setdefault(key, {}).update(dict.fromkeys(clips))
-    for (name, modality, layers, depth, mix, seconds, device), utterances in wanted.items():
-        encoder = build_encoder(name, modality, trainable_layers=layers, view_depth=depth, layer_mix=mix)
-        trunk_features(on_device(encoder, device), list(utterances), seconds, progress=sys.stderr.isatty())
+    for (name, modality, trunk, seconds, device), utterances in wanted.items():
+        encoder = on_device(build_encoder(name, modality, trunk), device)
+        trunk_features(encoder, list(utterances), seconds, progress=sys.stderr.isatty())
 
 
 def run_task(task: Task, threads: int, hours: float, retry: bool) -> TaskOutcome:
@@ -134,7 +133,7 @@ def run_task(task: Task, threads: int, hours: float, retry: bool) -> TaskOutcome
             _execute(task, threads, hours)
             return TaskOutcome(task, time.perf_counter() - started)
     except Exception as error:
-        return TaskOutcome(task, error=_recorded(task, error))
+        return TaskOutcome(task, error=_record_error(task, error))
 
 
 def _execute(task: Task, threads: int, hours: float) -> None:
@@ -164,7 +163,7 @@ def _execute(task: Task, threads: int, hours: float) -> None:
     (folder / ERROR).unlink(missing_ok=True)
 
 
-def _recorded(task: Task, error: Exception) -> str:
+def _record_error(task: Task, error: Exception) -> str:
     """What the run failed of, written into its folder, as far as the disk lets it."""
     kind, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
     values = {"error": kind, "message": message, "when": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -202,7 +201,7 @@ def _open(engine: Engine, scheduler: str | None, workers: int | None) -> Iterato
         import torch
 
         # A thread for each run: what it waits for is its kernel, which is a process of its own.
-        yield _Pool(workers or (1 if torch.cuda.is_available() else cores()), {"backend": "threading"})
+        yield _Pool(workers or (1 if torch.cuda.is_available() else available_cores()), {"backend": "threading"})
         return
     if not scheduler:
         raise InputError("engine 'dask' needs the address of a scheduler, such as tcp://127.0.0.1:8786.")

@@ -27,7 +27,8 @@ MODULES = (
 def _import_what_runs_need() -> None:
     for name in MODULES:
         importlib.import_module(name)
-    from turbo_kit import RunConfig, TurboModel
+    from turbo_kit.config import RunConfig
+    from turbo_kit.model import TurboModel
 
     TurboModel.from_config(RunConfig(), ["one", "other"])  # imports the encoders' own modules
 

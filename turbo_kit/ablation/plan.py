@@ -56,12 +56,12 @@ def plan(configs: Sequence[RunConfig], out: Path) -> tuple[list[Task], list[Task
 def _task(config: RunConfig, out: Path, test: bool) -> Task:
     from turbo_kit.training.setup import build_objective
 
-    fold = fold_of(config)
+    fold = cached_fold(config)
     build_objective(config, fold.train.labels, len(fold.train.classes))  # a wrong name should not wait for its turn
     return Task(config, planned_run(config, fold.train, fold.dev, out), test)
 
 
-def fold_of(config: RunConfig) -> Fold:
+def cached_fold(config: RunConfig) -> Fold:
     """The lists of a config's fold, read once for all configs that share them."""
     return _fold(tuple((name, getattr(config, name)) for name in FOLD_OPTIONS))
 
@@ -85,10 +85,10 @@ def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None
         each, source = sum(known) / done, f"by the {done} that are finished here"
     else:
         config = configs[0]
-        clips = len(fold_of(config).train.utterances)
+        clips = len(cached_fold(config).train.utterances)
         each = NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.epochs
         source = "a guess, until the first ones are finished"
-    at_once = workers or cores()
+    at_once = workers or available_cores()
     searched = f"{len(searches)} on development data, to choose knobs, and {len(configs)} to be tested"
     split = searched if searches else "all to be tested"
     time_left = duration((number - done) * each / at_once)
@@ -133,7 +133,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     from joblib import cpu_count
 

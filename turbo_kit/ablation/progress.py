@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from turbo_kit.ablation.plan import Task, config_name, duration
 
-Report = Callable[[str], object]
+ProgressCallback = Callable[[str], object]
 """Takes a line of progress."""
 
 
@@ -21,7 +21,7 @@ class TaskOutcome:
 class Progress:
     """A line when a task has ended, with what is left to do."""
 
-    def __init__(self, report: Report, total: int, workers: int) -> None:
+    def __init__(self, report: ProgressCallback, total: int, workers: int) -> None:
         self._report, self._total, self._workers = report, total, workers
         self._ended = 0
         self._seconds: list[float] = []
@@ -31,7 +31,7 @@ class Progress:
         """Counts tasks that cannot be run, because a search that they need failed."""
         self._ended += tasks
 
-    def tell(self, ended: TaskOutcome) -> None:
+    def record(self, ended: TaskOutcome) -> None:
         """Tells how a task ended."""
         self._ended += 1
         config = ended.task.config
