@@ -1,5 +1,6 @@
 """What all tests share: a small corpus of tones that can be learnt, a feature cache of its own, and quick settings."""
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -30,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW:
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is now looked for in what tests make, not in every module: statsmodels has it done at each call."""
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

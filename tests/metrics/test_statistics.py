@@ -90,11 +90,11 @@ def plain_interval(frame: pd.DataFrame, statistic: str, resamples: int, level: f
 @pytest.mark.parametrize("statistic", ["UA", "WA"])
 def test_agrees_with_resampling_row_by_row(statistic: str) -> None:
     frame = unbalanced(np.random.default_rng(0))
-    fast = speaker_bootstrap(frame, statistic, resamples=60, level=0.8, seed=3)
-    assert fast == pytest.approx(plain_interval(frame, statistic, 60, 0.8, 3))
+    fast = speaker_bootstrap(frame, statistic, resamples=25, level=0.8, seed=3)
+    assert fast == pytest.approx(plain_interval(frame, statistic, 25, 0.8, 3))
     other = frame.assign(predicted=np.random.default_rng(1).permutation(frame["predicted"]))
-    fast = paired_difference(frame, other.sample(frac=1, random_state=1), statistic, resamples=60, level=0.8, seed=3)
-    assert interval(fast) == pytest.approx(plain_interval(frame, statistic, 60, 0.8, 3, other))
+    fast = paired_difference(frame, other.sample(frac=1, random_state=1), statistic, resamples=25, level=0.8, seed=3)
+    assert interval(fast) == pytest.approx(plain_interval(frame, statistic, 25, 0.8, 3, other))
 
 
 def test_seed_that_lacks_the_drawn_speakers_is_left_out() -> None:
@@ -227,26 +227,29 @@ def comparisons(draws: int, shift: float = 0.0) -> list[dict]:
     return found
 
 
+COMPARED = 400
+
+
 @pytest.fixture(scope="module")
 def nothing_differs() -> list[dict]:
-    return comparisons(1000)
+    return comparisons(COMPARED)
 
 
 def test_false_alarms_are_as_rare_as_p_says(nothing_differs: list[dict]) -> None:
     for level in (0.05, 0.2):
         alarms = sum(found["p"] <= level for found in nothing_differs)
-        low, high = stats.binom.ppf([0.001, 0.999], 1000, level)
+        low, high = stats.binom.ppf([0.001, 0.999], COMPARED, level)
         assert low <= alarms <= high
     verdicts = [verdict(found) for found in nothing_differs]
     told = [word for word in verdicts if word != "cannot tell"]
-    assert len(told) <= stats.binom.ppf(0.999, 1000, 0.05)
+    assert len(told) <= stats.binom.ppf(0.999, COMPARED, 0.05)
     assert {"better", "worse"} == set(told)
 
 
 def test_holm_keeps_the_false_alarms_of_a_family_at_their_rate(nothing_differs: list[dict]) -> None:
-    families = [[found["p"] for found in nothing_differs[start : start + 5]] for start in range(0, 1000, 5)]
+    families = [[found["p"] for found in nothing_differs[start : start + 5]] for start in range(0, COMPARED, 5)]
     alarmed = [family for family in families if min(family) <= 0.05]
-    most = stats.binom.ppf(0.999, 200, 0.05)
+    most = stats.binom.ppf(0.999, COMPARED // 5, 0.05)
     assert len(alarmed) > most  # what the correction is there for
     assert sum(min(holm(family)) <= 0.05 for family in alarmed) <= most
 
