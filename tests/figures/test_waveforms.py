@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
+from torchaudio.transforms import MelSpectrogram
 
 from turbo_kit import InputError
 from turbo_kit.corpora.decoding import decode
 from turbo_kit.figures import clip_measures, confusions, speaker_differences, waveform_and_mel
-from turbo_kit.figures.waveforms import HOP, MEL_BINS, STEP, log_mel
+from turbo_kit.figures.waveforms import HOP, MEL_BINS, STEP, WINDOW, log_mel
 
 
 @pytest.fixture
@@ -39,6 +41,13 @@ def test_the_mel_spectrogram_is_brightest_where_the_tone_is(clips):
     shown = waveform_and_mel(clips).axes[3].collections[0].get_array()
     mel = log_mel(decode(next(iter(clips.values()))))
     assert np.abs(shown - mel).max() <= STEP
+
+
+def test_the_mel_spectrogram_is_that_of_torchaudio(clips):
+    wave = decode(clips["middle"])
+    transform = MelSpectrogram(16000, n_fft=WINDOW, hop_length=HOP, n_mels=MEL_BINS)
+    power = transform(torch.from_numpy(wave)).double().numpy()
+    np.testing.assert_allclose(10 ** (log_mel(wave) / 10), np.maximum(power, 1e-10), rtol=1e-3, atol=1e-6 * power.max())
 
 
 def test_a_quieter_clip_is_darker_and_not_scaled_up(clips, tmp_path):
