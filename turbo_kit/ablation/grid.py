@@ -50,12 +50,12 @@ def configs_of(grids: Grid | Sequence[Grid], overrides: Grid | None = None) -> l
 
 def search_configs(config: RunConfig) -> list[RunConfig]:
     """The runs of the search that settles the `searched` knobs of a config, the value that stands first first."""
-    if not config.searched:
+    if not config.training.searched:
         return []
     known = config.to_dict() | {"searched": {}}
     return [
-        RunConfig.from_dict(known | dict(zip(config.searched, values, strict=True)))
-        for values in itertools.product(*config.searched.values())
+        RunConfig.from_dict(known | dict(zip(config.training.searched, values, strict=True)))
+        for values in itertools.product(*config.training.searched.values())
     ]
 
 
@@ -67,7 +67,7 @@ def with_chosen_values(config: RunConfig, scores: Sequence[float]) -> RunConfig:
         scores: of `search_configs(config)`, in that order; higher is better.
     """
     best = search_configs(config)[max(range(len(scores)), key=scores.__getitem__)]
-    return RunConfig.from_dict(best.to_dict() | {"seed": config.seed, "searched": config.searched})
+    return RunConfig.from_dict(best.to_dict() | {"seed": config.training.seed, "searched": config.training.searched})
 
 
 def load_grid(name: str) -> Grid | Sequence[Grid]:

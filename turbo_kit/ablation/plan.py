@@ -86,7 +86,7 @@ def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None
     else:
         config = configs[0]
         clips = len(cached_fold(config).train.utterances)
-        each = NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.epochs
+        each = NOTEBOOK_SECONDS + SECONDS_A_CLIP * clips * config.training.epochs
         source = "a guess, until the first ones are finished"
     at_once = workers or available_cores()
     searched = f"{len(searches)} on development data, to choose knobs, and {len(configs)} to be tested"
@@ -108,7 +108,7 @@ def settings_of(configs: Sequence[RunConfig]) -> list[str]:
     lines = []
     for name, members in found.items():
         folds, seeds = ({str(getattr(config, knob)): None for config in members} for knob in ("fold", "seed"))
-        chosen = [knob for knob in members[0].searched if knob != "seed"]
+        chosen = [knob for knob in members[0].training.searched if knob != "seed"]
         search = f", {' and '.join(chosen)} searched" if chosen else ""
         lines.append(f"{name}{search}: fold {', '.join(folds)}; seed {', '.join(seeds)}")
     return lines
@@ -119,7 +119,7 @@ def config_name(config: RunConfig) -> str:
     default = RunConfig().to_dict()
     silent = ("objective", "corpus", "fold", "seed", "searched")
     changed = {name: value for name, value in config.to_dict().items() if name not in silent and value != default[name]}
-    return ", ".join([config.objective, *(f"{name}={_brief(value)}" for name, value in changed.items())])
+    return ", ".join([config.loss.objective, *(f"{name}={_brief(value)}" for name, value in changed.items())])
 
 
 def _brief(value: Any) -> str:

@@ -35,7 +35,7 @@ class Progress:
         """Tells how a task ended."""
         self._ended += 1
         config = ended.task.config
-        name = f"{config_name(config)}, fold {config.fold}, seed {config.seed}"
+        name = f"{config_name(config)}, fold {config.data.fold}, seed {config.training.seed}"
         name += "" if ended.task.test else " (search)"
         if ended.error:
             self.failed[ended.task.run.folder.name] = ended.error

@@ -278,5 +278,5 @@ class PairBoardExplorer:
         self.controls["train"].disabled, self.controls["stop"].disabled = busy, not busy
 
     def _draw_curves(self, name: str) -> None:
-        batch_size = self.live.setup.config.batch_size
+        batch_size = self.live.setup.config.training.batch_size
         self.curves.value = figure_html(*training_view(self.live, self.runs, name, batch_size))

@@ -109,10 +109,10 @@ def embedding_data(
     clips = frames.table.iloc[rows].reset_index(drop=True)
     found = [_neighbours({name: view[rows] for name, view in views.items()}) for views in frames.views]
     config = chosen[0].config
-    corpus = corpus or load_corpus(config.corpus)
+    corpus = corpus or load_corpus(config.data.corpus)
     return EmbeddingData(
         title=f"{' / '.join(named)} on {corpus.name}, {len(clips)} {' and '.join(SPLITS[split])} clips",
-        corpus=config.corpus,
+        corpus=config.data.corpus,
         clips=clips,
         classes=tuple(run_classes(chosen)),
         frames=frames.names,

@@ -289,5 +289,5 @@ def named_runs(runs: Mapping[str, Run] | Sequence[Run]) -> dict[str, Run]:
         raise InputError("no run to map: give at least one finished run.")
     if isinstance(runs, Mapping):
         return dict(runs)
-    names = [run.config.objective for run in runs]
+    names = [run.config.loss.objective for run in runs]
     return {name if names.count(name) == 1 else run.folder.name: run for name, run in zip(names, runs, strict=True)}

@@ -49,7 +49,7 @@ def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
         _draw_marks(axes, equal, looks, filled=True)
         highest = max(rate for point in (*equal.values(), *chosen.values()) for rate in point)
         _frame(axes, 0.6 if highest < 0.4 else 0.95)
-        targets = {run.config.false_accept_rate for of_row in runs.values() for run in of_row}
+        targets = {run.config.evaluation.false_accept_rate for of_row in runs.values() for run in of_row}
         for target in targets if len(targets) == 1 else ():
             axes.axvline(_deviate(target), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axes.text(_deviate(target), 1.01, "aimed at", transform=axes.get_xaxis_transform(), ha="center")

@@ -145,5 +145,5 @@ def _label_ends(figure: "Figure", axes: "Axes", ends: Mapping[str, float], looks
 def _by_objective(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.config.objective, []).append(run)
+        groups.setdefault(run.config.loss.objective, []).append(run)
     return groups

@@ -32,7 +32,7 @@ def detection_sections(rows: Sequence[Row]) -> Iterator[Section]:
     scores = detection_table(rows)
     classes = rows[0].runs[0].result["classes"]
     shown = panel_rows(rows)
-    targets = sorted({run.config.false_accept_rate for row in rows for run in row.runs})
+    targets = sorted({run.config.evaluation.false_accept_rate for row in rows for run in row.runs})
     aims = ", ".join(f"{percent(target)} %" for target in targets)
     text = (
         f"{classes[1]} is the positive class. Its threshold was chosen for each run on development clips, as the "
@@ -83,7 +83,7 @@ def _decided(row: Row) -> "pd.DataFrame":
         score = table[f"p_{positive}"].astype(np.float64)
         threshold = run.result["metrics"][row.split]["at_threshold"]["threshold"]
         predicted = np.where(score >= threshold, positive, negative)
-        facts = {"fold": run.config.fold, "seed": run.config.seed, "score": score, "predicted": predicted}
+        facts = {"fold": run.config.data.fold, "seed": run.config.training.seed, "score": score, "predicted": predicted}
         parts.append(table.assign(**facts, positive=table["label"] == positive))
     return pd.concat(parts, ignore_index=True)
 

@@ -94,7 +94,7 @@ def is_baseline(row: Row, baseline: str) -> bool:
 def unused_options(row: Row) -> tuple[str, ...]:
     """The knobs that change nothing in this row."""
     preset = PRESETS.get(row.objective)
-    contrastive = preset is None or preset.contrastive or row.runs[0].config.pair_weights
+    contrastive = preset is None or preset.contrastive or row.runs[0].config.loss.pair_weights
     return () if contrastive else CONTRASTIVE_OPTIONS
 
 
@@ -116,7 +116,7 @@ def _chosen(runs: Sequence[Run], facts: dict[Run, dict[str, Any]]) -> dict[str, 
 
 def _without(row: Row) -> list[Row]:
     """The tests of these runs in which one modality was missing, as rows of their own."""
-    if not row.runs[0].config.modality_dropout:
+    if not row.runs[0].config.model.modality_dropout:
         return []
     tested = [run.result["metrics"] for run in row.runs]
     splits = [name for name in tested[0] if name.startswith("test without ") and all(name in one for one in tested)]

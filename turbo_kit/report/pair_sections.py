@@ -67,7 +67,7 @@ def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowsWithBoards]:
         if row.objective in PRESETS:
             rest = {key: value for key, value in row.differs.items() if key not in apart}
             key = json.dumps([row.objective, rest, sorted(row.chosen)], sort_keys=True)
-            board = RowBoard.of(row.objective, row.runs[0].config.pair_weights)
+            board = RowBoard.of(row.objective, row.runs[0].config.loss.pair_weights)
             groups.setdefault(key, []).append((row, board))
     return list(groups.values())
 
@@ -98,7 +98,7 @@ def _ratios(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[
     found: list[dict[str, Any]] = []
     for row, board in boards:
         if board.weight_sums is not None:
-            weight = float("nan") if row.chosen else row.runs[0].config.contrastive_weight
+            weight = float("nan") if row.chosen else row.runs[0].config.loss.contrastive_weight
             values = scores.loc[row.name]
             ratio = {"ratio": board.ratio, "in_modal": board.weight_sums[0] / sum(board.weight_sums)}
             shown = {name: values[name] for name in ("UA", "UA_low", "UA_high")}

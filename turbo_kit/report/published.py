@@ -57,9 +57,9 @@ def published_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[S
         table: their scores, in the same order.
     """
     runs = [run for row in rows for run in row.runs]
-    if not all(run.config.corpus.startswith("iemocap:") for run in runs) or len(run_classes(runs)) != 4:
+    if not all(run.config.data.corpus.startswith("iemocap:") for run in runs) or len(run_classes(runs)) != 4:
         return
-    if any("part=" in run.config.corpus for run in runs):  # improvised or scripted turns alone are another task
+    if any("part=" in run.config.data.corpus for run in runs):  # improvised or scripted turns alone are another task
         return
     own = []
     for row, values in zip(rows, records(table), strict=True):

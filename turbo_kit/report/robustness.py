@@ -82,8 +82,8 @@ def transcript_sources(runs: Sequence[Run]) -> str:
     found: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
         config = run.config
-        if config.transcripts != GOLD or config.word_errors:
-            found.setdefault(config.transcripts, []).append(_error_rates(run.result))
+        if config.data.transcripts != GOLD or config.conditions.word_errors:
+            found.setdefault(config.data.transcripts, []).append(_error_rates(run.result))
     said = []
     for source, rates in found.items():
         lists = ", ".join(

@@ -46,5 +46,8 @@ class Row:
         import pandas as pd
 
         configs = [(run, run.config) for run in self.runs]
-        parts = [run.predictions(self.split).assign(seed=config.seed, fold=config.fold) for run, config in configs]
+        parts = [
+            run.predictions(self.split).assign(seed=config.training.seed, fold=config.data.fold)
+            for run, config in configs
+        ]
         return pd.concat(parts, ignore_index=True)

@@ -71,10 +71,10 @@ def run_table(rows: Sequence[Row], page: Path) -> Table:
             chosen = {knob: getattr(config, knob) for knob in row.chosen}
             first = run is row.runs[0]
             name = Markup('<span id="{}">{}</span>').format(row_anchor(place), row.name) if first else row.name
-            known = [str(config.fold), str(config.seed), percent(np.nan if score is None else score)]
+            known = [str(config.data.fold), str(config.training.seed), percent(np.nan if score is None else score)]
             picked = [f"{chosen[knob]:g}" if knob in chosen else "-" for knob in knobs]
             cells.append([name, *known, *picked, *(_link(run, file, page) for file in LINKED)])
-            facts = {"objective": row.name, "fold": config.fold, "seed": config.seed, "UA": score}
+            facts = {"objective": row.name, "fold": config.data.fold, "seed": config.training.seed, "UA": score}
             numbers.append({**facts, **chosen, "run": run.folder.name})
     head = ("row", "fold", "seed", "UA %", *(f"chosen {knob}" for knob in knobs), "notebook", "config", "result")
     caption = f"All {len(cells)} runs that were tested, with notebook, config and result"
@@ -86,7 +86,7 @@ def failed_table(runs: Sequence[Run], page: Path) -> Table:
     cells, texts = [], []
     for run in runs:
         config, error = run.config, run.error or {}
-        known = [run.folder.name, config.objective, str(config.fold), str(config.seed)]
+        known = [run.folder.name, config.loss.objective, str(config.data.fold), str(config.training.seed)]
         said = [str(error.get(key, "-")) for key in ("error", "message", "when")]
         cells.append([*known, *said, _link(run, NOTEBOOK, page)])
         texts.append([*known, *said])

@@ -105,7 +105,7 @@ def map_section(rows: Sequence[Row]) -> Section:
     numbers = Table("maps", caption, ("objective", *spaces), cells)
     config = next(iter(shown.values())).config
     alt = f"UMAP scatter plots of the test clips by class, one panel each for {'; '.join(shown)}."
-    beside = f"Fold {config.fold}, seed {config.seed}: one run of each row."
+    beside = f"Fold {config.data.fold}, seed {config.training.seed}: one run of each row."
     text = (
         "UMAP of the unit-norm pooled embeddings of the test clips, both modalities side by side, dropout off: what "
         "the classifier sees. The maps are laid out together (AlignedUMAP), so that a clip keeps its place and moves "
@@ -157,13 +157,13 @@ def panel_rows(rows: Sequence[Row]) -> list[Row]:
 def _comparable(rows: Sequence[Row]) -> dict[str, Run]:
     """A run of each row with a panel that holds the same test clips, of the fold and seed that most rows have."""
     rows = panel_rows(rows)
-    keys = Counter((run.config.fold, run.config.seed) for row in rows for run in row.runs)
+    keys = Counter((run.config.data.fold, run.config.training.seed) for row in rows for run in row.runs)
     most = max(keys.values())
     fold, seed = min(key for key, count in keys.items() if count == most)
     found: dict[str, Run] = {}
     clips: set[str] = set()
     for row in rows:
-        run = next((run for run in row.runs if (run.config.fold, run.config.seed) == (fold, seed)), None)
+        run = next((run for run in row.runs if (run.config.data.fold, run.config.training.seed) == (fold, seed)), None)
         if run is None:
             continue
         ids = set(run.fold["test"]["id"])

@@ -215,7 +215,7 @@ def _template() -> Any:
 
 
 def _title(rows: Sequence[Row]) -> str:
-    parts = (run.config.corpus.partition(":") for row in rows for run in row.runs)
+    parts = (run.config.data.corpus.partition(":") for row in rows for run in row.runs)
     corpora = ", ".join(dict.fromkeys(Path(path).name if kind == "manifest" else kind for kind, _, path in parts))
     objectives = len({row.objective for row in rows})
     return f"{objectives} objective{'s' * (objectives > 1)} on {corpora}"
@@ -243,7 +243,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     seconds = [result["timings"]["training_seconds"] for result in results]
     with_pairs = [row for row in rows if "contrastive_weight" not in unused_options(row)]
     return [
-        ("Corpus", each(config.corpus for config in configs)),
+        ("Corpus", each(config.data.corpus for config in configs)),
         ("Classes", each(run_classes(runs))),
         ("Clips: train / dev / test", each(sizes)),
         *(("Transcripts", said) for said in [transcript_sources(runs)] if said),
@@ -251,8 +251,8 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Digests of their weights", each(weights)),
         ("Contrastive weight", _weights(with_pairs) or "no contrastive terms"),
         ("Runs", f"{len(runs)}, in {len(rows)} row{'s' * (len(rows) > 1)}"),
-        ("Folds", number_ranges([config.fold for config in configs])),
-        ("Seeds", number_ranges([config.seed for config in configs])),
+        ("Folds", number_ranges([config.data.fold for config in configs])),
+        ("Seeds", number_ranges([config.training.seed for config in configs])),
         ("Trained parameters", each(f"{result['parameters']:,}" for result in results)),
         ("Device", each(result["device"] for result in results)),
         (
@@ -269,7 +269,7 @@ def _weights(rows: Sequence[Row]) -> str:
     found: dict[str, set[float]] = {}
     for row in rows:
         chosen = "contrastive_weight" in row.chosen
-        values = row.chosen["contrastive_weight"].values() if chosen else [row.runs[0].config.contrastive_weight]
+        values = row.chosen["contrastive_weight"].values() if chosen else [row.runs[0].config.loss.contrastive_weight]
         found.setdefault(f"{row.objective}{' chosen by fold' if chosen else ''}", set()).update(values)
     return "; ".join(f"{name} {', '.join(f'{value:g}' for value in sorted(found[name]))}" for name in found)
 
