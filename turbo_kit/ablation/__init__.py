@@ -1,1 +1,1 @@
-"""Ablations: a grid of runs, executed side by side, their statistics, and the report over what they gave."""
+"""Ablations: a grid of runs, planned and executed in parallel."""

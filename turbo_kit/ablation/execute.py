@@ -1,4 +1,4 @@
-"""Runs the training notebook over the configs of a grid: side by side, resumable, none of it twice."""
+"""Runs the training notebook for each config of a grid: in parallel, resumable, and nothing twice."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ Engine = Literal["local", "dask"]
 
 @dataclass(frozen=True)
 class AblationResult:
-    """What became of a grid: its complete runs in the order of the configs, and the error of each that failed."""
+    """The outcome of a grid: its complete runs in the order of the configs, and the errors of failed ones."""
 
     runs: list[Run]
     failed: dict[str, str]
@@ -57,7 +57,7 @@ def execute(
     retry: bool = False,
     hours: float = 12.0,
 ) -> AblationResult:
-    """Executes `04_train.ipynb` for each config; what is complete already is kept as it is.
+    """Executes `04_train.ipynb` for each config; complete runs are kept.
 
     Where a config has `searched`, its search runs come first, on development data alone, and settle it. A run that
     fails is recorded in its folder (`error.json`, and the notebook with the error), and the others go on.
@@ -97,7 +97,7 @@ def execute(
 
 
 def _compute_features(configs: Sequence[RunConfig]) -> None:
-    """What the frozen trunks give for every clip, once and for all runs: they then only read it."""
+    """Computes the trunk features of every clip once for all runs, which then only read them."""
     from turbo_kit.encoders import build_encoder
     from turbo_kit.encoders.feature_cache import trunk_features
     from turbo_kit.model.inference import on_device
@@ -164,7 +164,7 @@ def _execute(task: Task, threads: int, hours: float) -> None:
 
 
 def _record_error(task: Task, error: Exception) -> str:
-    """What the run failed of, written into its folder, as far as the disk lets it."""
+    """Writes the error of a failed run into its folder, and returns it as text."""
     kind, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
     values = {"error": kind, "message": message, "when": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
@@ -175,14 +175,14 @@ def _record_error(task: Task, error: Exception) -> str:
 
 
 class _Pool:
-    """Where tasks are run: in kernels of this machine, or on the workers of a dask scheduler."""
+    """Runs tasks in kernels on this machine or on the workers of a dask scheduler."""
 
     def __init__(self, workers: int, options: dict[str, Any]) -> None:
         self.workers = workers
         self._options = options
 
     def run(self, tasks: Sequence[Task], threads: int, hours: float, retry: bool) -> Iterator[TaskOutcome]:
-        """Runs the tasks and gives each back when it has ended."""
+        """Runs the tasks and yields each outcome as soon as it is known."""
         from joblib import Parallel, delayed, parallel_config
 
         waiting = [task for task in tasks if not task.complete]

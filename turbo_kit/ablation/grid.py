@@ -1,4 +1,4 @@
-"""A grid: parameters by values, and the configs of its runs, all checked before the first of them starts."""
+"""A grid: values for each parameter, and the configs of its runs, all checked before the first one starts."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ A table under `grid`, or a list of such tables, adds parameters that go together
 all of them, and `about` is a line for people."""
 
 PRESETS = Path(__file__).parent / "presets"
-"""One TOML file for each grid that the kit brings along."""
+"""One TOML file for each included grid."""
 
 
 def configs_of(grids: Grid | Sequence[Grid], overrides: Grid | None = None) -> list[RunConfig]:
@@ -49,7 +49,7 @@ def configs_of(grids: Grid | Sequence[Grid], overrides: Grid | None = None) -> l
 
 
 def search_configs(config: RunConfig) -> list[RunConfig]:
-    """The runs of the search that settles the `searched` knobs of a config, the value that stands first first."""
+    """The runs of the search that settles the `searched` options of a config, in the order of their values."""
     if not config.training.searched:
         return []
     known = config.to_dict() | {"searched": {}}
@@ -60,7 +60,7 @@ def search_configs(config: RunConfig) -> list[RunConfig]:
 
 
 def with_chosen_values(config: RunConfig, scores: Sequence[float]) -> RunConfig:
-    """The config with the values whose search run scored best on development data; of equal ones the first.
+    """The config with the values whose search run scored best on development data; the first of equal ones.
 
     Args:
         config: one with `searched`.
@@ -84,7 +84,7 @@ def load_grid(name: str) -> Grid | Sequence[Grid]:
 
 
 def preset_names() -> list[str]:
-    """The grids that the kit brings along."""
+    """The names of the included grids."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
@@ -131,7 +131,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _tables(grids: Grid | Sequence[Grid]) -> list[dict[str, Any]]:
-    """Every table of a grid, with what stands beside it."""
+    """Every table of a grid, merged with the parameters shared by all of them."""
     tables: list[dict[str, Any]] = []
     for grid in [grids] if isinstance(grids, Mapping) else grids:
         shared = {name: value for name, value in grid.items() if name not in ("grid", "about")}

@@ -1,4 +1,4 @@
-"""The kernels that run notebooks: spoken to over files of their user, not over network ports, and started at once."""
+"""The kernels that run notebooks: they listen on sockets in the file system, not on ports, and start quickly."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from jupyter_client.manager import AsyncKernelManager
 
 CAN_FORK = sys.platform == "linux"
-"""Whether kernels are forked from a process that has imported the kit already; elsewhere they start from scratch."""
+"""Whether kernels are forked from a process that has already imported the kit; elsewhere they start from scratch."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -87,7 +87,7 @@ def _fork_server() -> "subprocess.Popen[str]":
 
 
 class _Kernel:
-    """A forked kernel as jupyter_client's provisioner wants to see it: what it needs of `subprocess.Popen`."""
+    """A forked kernel with the part of `subprocess.Popen`'s interface that jupyter_client's provisioner uses."""
 
     stdin = stdout = stderr = None
 

@@ -1,4 +1,4 @@
-"""The plan of an ablation: which notebooks there are to execute, which are done, and how long the rest may take."""
+"""The plan of an ablation: which notebooks to execute, which are done, and an estimate of the remaining time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from turbo_kit.metrics import selection_score
 from turbo_kit.runs import Run
 
 PARTIAL_NOTEBOOK = "notebook.partial.ipynb"
-"""A notebook that is being executed, or was when its kernel died."""
+"""A notebook that is being executed, or whose kernel died."""
 SECONDS_A_CLIP = 0.0010
 """Training time of a clip in an epoch where nothing has been measured yet: the embedded encoders on one CPU core."""
 NOTEBOOK_SECONDS = 3.0
-"""What the notebook takes beside training and test."""
+"""Seconds that the notebook takes in addition to training and test."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook to execute: a run that is to be trained and, unless a search needs it, tested."""
+    """One notebook to execute: a run to train and, unless it belongs to a search, to test."""
 
     config: RunConfig
     run: Run
@@ -31,13 +31,13 @@ class Task:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether nothing remains to be done."""
         ended = not (self.run.folder / PARTIAL_NOTEBOOK).exists()
         return ended and (self.run.done if self.test else self.run.trained)
 
 
 def plan(configs: Sequence[RunConfig], out: Path) -> tuple[list[Task], list[Task]]:
-    """The tasks of the searches, and those of the configs that are settled already.
+    """The tasks of the searches, and those of the configs whose searches are complete.
 
     Raises:
         InputError: a corpus, fold, encoder or objective that cannot be used.
@@ -62,7 +62,7 @@ def _task(config: RunConfig, out: Path, test: bool) -> Task:
 
 
 def cached_fold(config: RunConfig) -> Fold:
-    """The lists of a config's fold, read once for all configs that share them."""
+    """The fold of a config, read once for all configs that share it."""
     return _fold(tuple((name, getattr(config, name)) for name in FOLD_OPTIONS))
 
 
@@ -72,7 +72,7 @@ def _fold(knobs: tuple[tuple[str, Any], ...]) -> Fold:
 
 
 def estimate(configs: Sequence[RunConfig], out: Path, workers: int | None = None) -> str:
-    """What a grid amounts to, and how long what is left of it may take.
+    """The size of a grid, and an estimate of the remaining time.
 
     The time is that of the runs that are finished in the folder; where there are none, a guess from the size of the
     task and what the embedded encoders take on one CPU core.
@@ -101,7 +101,7 @@ def _seconds(run: Run) -> float:
 
 
 def settings_of(configs: Sequence[RunConfig]) -> list[str]:
-    """What is to be run, a line for each setting with its folds and seeds."""
+    """The planned runs, one line for each setting with its folds and seeds."""
     found: dict[str, list[RunConfig]] = {}
     for config in configs:
         found.setdefault(config_name(config), []).append(config)
@@ -115,7 +115,7 @@ def settings_of(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def config_name(config: RunConfig) -> str:
-    """The objective and every other knob that is not at its default, but for corpus, fold and seed."""
+    """The objective and all other non-default options except corpus, fold and seed."""
     default = RunConfig().to_dict()
     silent = ("objective", "corpus", "fold", "seed", "searched")
     changed = {name: value for name, value in config.to_dict().items() if name not in silent and value != default[name]}
@@ -127,14 +127,14 @@ def _brief(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h."""
+    """A duration with a readable unit: 40 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     from joblib import cpu_count
 
     return int(cpu_count())

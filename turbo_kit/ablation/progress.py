@@ -1,4 +1,4 @@
-"""What an ablation tells while it runs."""
+"""Progress messages of a running ablation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from turbo_kit.ablation.plan import Task, config_name, duration
 
 ProgressCallback = Callable[[str], object]
-"""Takes a line of progress."""
+"""Called with each progress message."""
 
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """How a task ended: `seconds` is None where there was nothing to do, `error` where there is none."""
+    """The outcome of a task: `seconds` is None where nothing had to be done, `error` is None on success."""
 
     task: Task
     seconds: float | None = None
@@ -19,7 +19,7 @@ class TaskOutcome:
 
 
 class Progress:
-    """A line when a task has ended, with what is left to do."""
+    """Reports each finished task, with an estimate of the remaining time."""
 
     def __init__(self, report: ProgressCallback, total: int, workers: int) -> None:
         self._report, self._total, self._workers = report, total, workers
@@ -28,11 +28,11 @@ class Progress:
         self.failed: dict[str, str] = {}
 
     def skip(self, tasks: int) -> None:
-        """Counts tasks that cannot be run, because a search that they need failed."""
+        """Counts tasks that cannot run because a search they need failed."""
         self._ended += tasks
 
     def record(self, ended: TaskOutcome) -> None:
-        """Tells how a task ended."""
+        """Counts a finished task and reports its outcome."""
         self._ended += 1
         config = ended.task.config
         name = f"{config_name(config)}, fold {config.data.fold}, seed {config.training.seed}"

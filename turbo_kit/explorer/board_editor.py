@@ -26,14 +26,14 @@ BOARDS: dict[str, tuple[str, ...]] = {
     "cross-modal": PAIRS[2:],
     "turbo": PAIRS,
 }
-"""The presets that are nothing but a board, and the pairs that weigh 1 in each."""
+"""Presets that are only a board, with the pairs of weight 1 in each."""
 CUSTOM_BOARD = "a board of your own"
 REDRAW_SECONDS = 0.3
-"""Seconds between two drawings of a training's curves."""
+"""Seconds between redraws of a training's curves."""
 KERNEL_PAUSE = 0.01
-"""Seconds after each step in which the kernel hears what else was clicked or run."""
+"""Seconds after each step in which the kernel handles other clicks and cells."""
 KEPT_TRAININGS = 5
-"""Earlier trainings whose curves stay for comparison."""
+"""Number of earlier trainings whose curves stay for comparison."""
 
 
 def board_objective(
@@ -193,7 +193,7 @@ class PairBoardExplorer:
             self._set_busy(False)
 
     def _losses_of_terms(self, seed: int) -> dict[str, float]:
-        """Each term's own loss on the batch, which no weight changes."""
+        """The unweighted loss of each term on the batch."""
         import torch
 
         from turbo_kit.inspection import dropout_views, term_losses
@@ -239,7 +239,7 @@ class PairBoardExplorer:
 
     @contextmanager
     def _changed_together(self) -> Iterator[None]:
-        """Controls that are set inside do not answer; all is shown once at the end."""
+        """Sets controls without triggering their callbacks; redraws once at the end."""
         self._setting = True
         try:
             yield
@@ -248,7 +248,7 @@ class PairBoardExplorer:
         self._show()
 
     def _show(self) -> None:
-        """Brings cells, controls and losses to the board as it is."""
+        """Updates cells, controls and losses to the current board."""
         from turbo_kit.inspection import loss_table
 
         slider = self.controls["weight"]
@@ -265,7 +265,7 @@ class PairBoardExplorer:
             self.losses.value = f'<p role="alert">{escape(str(error))}</p>'
 
     def _start(self) -> None:
-        """Trains beside whatever else the kernel does; outside a running kernel, at once and to the end."""
+        """Trains in the background of a running kernel; without one, blocks until the training ends."""
         try:
             self._task = asyncio.get_running_loop().create_task(self.train())
         except RuntimeError:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RATES = tuple(step / 20 for step in range(13))
-"""Where the sliders of the dropout rates halt."""
+"""Stops of the dropout rate sliders."""
 MAX_PASSES = 6
 
 
@@ -69,7 +69,7 @@ def look_at_views(
 
 
 def dropout_free_views(model: TurboModel, batch: Batch, modality: str) -> Views:
-    """(B, D) what the classifier reads without dropout."""
+    """(B, D) pooled embeddings without dropout."""
     alone: Views = encoder_views(model, batch, modality, passes=1, rate=0.0)[0]
     return alone
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 SPLITS = {"dev": ("dev",), "test": ("test",), "both": ("dev", "test")}
 NEIGHBOURS = 5
-"""How many neighbours a clip is shown with."""
+"""Number of neighbours shown for a clip."""
 
 
 @dataclass(frozen=True)
 class EmbeddingData:
-    """All that the explorer shows of N clips in E maps, its frames."""
+    """Everything the explorer shows: N clips on E maps, its frames."""
 
     title: str
     corpus: str

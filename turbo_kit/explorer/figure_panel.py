@@ -1,4 +1,4 @@
-"""What most explorers are: controls above a figure that follows them."""
+"""Controls above a figure that follows them: the frame of most explorers."""
 
 from collections.abc import Callable, Mapping
 from html import escape
@@ -17,12 +17,12 @@ THEME = "--ink:var(--jp-ui-font-color1);--muted:var(--jp-ui-font-color2);--rule:
     "--paper:var(--jp-layout-color0)"
 )
 FITTING = "<style>.turbo-figure :is(svg, img) { max-width: 100%; height: auto; }</style>"
-"""A figure is as wide as it was drawn, or as the notebook where that is narrower."""
+"""A figure keeps its width, or takes that of the notebook where it is narrower."""
 _NUMBERS = count()
 
 
 def figure_html(figure: "Figure", said: str) -> str:
-    """A figure as HTML in the notebook's own ink and paper, and below it a line that says what it shows."""
+    """A figure as HTML in the colours of the notebook's theme, with a sentence below that describes it."""
     svg = inline_svg(figure, said, f"explorer{next(_NUMBERS)}")
     line = f'<p role="status" style="color:var(--ink)">{escape(said)}</p>'
     return f'<div class="turbo-figure" style="{THEME}">{FITTING}{svg}{line}</div>'
@@ -31,7 +31,7 @@ def figure_html(figure: "Figure", said: str) -> str:
 def figure_panel(
     draw: "Callable[..., tuple[Figure, str]]", controls: "Mapping[str, ipywidgets.ValueWidget]"
 ) -> "ipywidgets.VBox":
-    """Puts controls above a figure that is drawn anew whenever one of them is moved.
+    """Puts controls above a figure that is redrawn whenever one of them changes.
 
     Args:
         draw: takes the values of the controls by name, and returns the figure and a sentence that says in numbers what

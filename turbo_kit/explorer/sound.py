@@ -1,4 +1,4 @@
-"""The sound of a clip as a page plays it."""
+"""The audio of a clip in a format that browsers play."""
 
 import io
 from pathlib import Path
@@ -12,14 +12,14 @@ MEDIA_TYPES = {
     ".flac": "audio/flac",
     ".mp3": "audio/mpeg",
 }
-"""Media types of the files that go to the browser as they are; others become WAV."""
+"""Media types of files that browsers play; other formats are converted to WAV."""
 
 
 def playable_audio(path: Path) -> tuple[str, bytes]:
-    """A clip as its media type and the bytes of a file that browsers play.
+    """The media type and the bytes of a clip, converted to WAV where browsers cannot play the file.
 
     Raises:
-        InputError: no file that holds sound: a corpus may name any file, and no other must get into a page.
+        InputError: the file holds no audio; a corpus may name any file, and only audio may get into a page.
     """
     import soundfile
 

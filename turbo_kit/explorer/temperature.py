@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from turbo_kit.objectives import Objective
 
 STOPS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
-"""Where the slider halts."""
+"""Stops of the slider."""
 USUAL_RANGE = (0.01, 1.0)
 """Ends of the curves; where the slider stands beyond one of them, they reach that far: at 0.001 a loss may be so high
 that nothing could be told of the others beside it."""

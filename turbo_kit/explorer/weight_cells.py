@@ -1,4 +1,4 @@
-"""The widgets of the pair board: the cells of its table, its controls, and where they stand."""
+"""The widgets of the pair board: the buttons of its table, its controls, and their layout."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 VIEWS = ("a1", "a2", "t1", "t2")
 PAIR_WEIGHTS = tuple(step / 10 for step in range(21))
-"""Where the slider of a pair halts."""
+"""Stops of a pair's slider."""
 CONTRASTIVE_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
-"""Where that of all pairs halts."""
+"""Stops of the slider for the contrastive weight."""
 CELL_COLOUR = (0, 114, 178)
 """The colour of a cell of weight 1 or more."""
 
@@ -25,7 +25,7 @@ def weight_button() -> "ipywidgets.Button":
 
 
 def update_button(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> None:
-    """The pair and its weight as text, the weight as shade, the chosen pair in a frame."""
+    """Shows the pair and its weight as text, the weight as opacity, and the chosen pair with a frame."""
     cell.description = f"{pair}: {weight:g}"
     cell.tooltip = f"{pair} weighs {weight:g}; switches it {'off' if weight else 'on'}"
     red, green, blue = CELL_COLOUR

@@ -1,4 +1,4 @@
-"""Every static figure, one function each: data in, a matplotlib `Figure` out, in one style.
+"""All static figures, one function each: plain data in, a matplotlib `Figure` out, in one style. None needs torch.
 
 >>> from turbo_kit.figures import confusion
 >>> confusion(run.predictions("test"), run.result["classes"])

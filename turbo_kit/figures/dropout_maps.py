@@ -1,4 +1,4 @@
-"""Dropout views: a batch's clips with their views around them, and how spread and neighbours go with rate and layer."""
+"""Figures of dropout views: each clip with its views around it, and distances by dropout rate, passes and layer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,13 +33,13 @@ Vectors = NDArray[np.floating[Any]]
 OWN, OTHER = Mark(OKABE_ITO[0], "o"), Mark(OKABE_ITO[1], "s")
 """How distances to a clip's own views and to the nearest other clip look."""
 FARTHEST = 1.2
-"""Right end of the axis of distances; beyond it stands what is farther."""
+"""Right end of the axis of distances; larger distances are drawn there."""
 TICKS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.8, 1.2)
 BINS = 60
 SIZE = (8.6, 4.2)
 """Inches of the map and the distributions beside it: what fits beside a notebook's prompts."""
 MAP, DISTRIBUTIONS = (0.01, 0.03, 0.46, 0.82), (0.54, 0.14, 0.43, 0.71)
-"""Where they stand. A layout by solver takes as long as all the rest of a repaint."""
+"""Their places in the figure. A layout solver would take as long as the rest of a repaint."""
 ROOM = 1.2
 """How much wider than the clips the map is."""
 UNLABELLED = Mark(MUTED, ".")
@@ -55,11 +55,9 @@ def dropout_view_map(
 ) -> "Figure":
     """Left, each clip of a batch with its views around it; right, how far they are from it and from the other clips.
 
-    The plane is that of the first two principal components of the dropout-free embeddings, so that it stands still
-    while masks and rates change. A clip stands hollow where another clip is nearer to one of its views than its own
-    other view.
-
-    Both directions of the plane have one scale. Views that leave the frame stand at its edge.
+    The plane is spanned by the first two principal components of the dropout-free embeddings, so it stays the same
+    while masks and rates change. A clip is drawn hollow where another clip is nearer to one of its views than its own
+    other view is. Both directions have the same scale. Views outside the frame are drawn at its edge.
 
     Args:
         views: (passes, B, D) of the clips.
@@ -163,7 +161,7 @@ MEASURES: dict[str, tuple[str, Any]] = {
     "farthest": ("its farthest two views", ":"),
     "nearest": ("nearest other clip", "--"),
 }
-"""Distances of a sweep: what they are called, and the style of their line."""
+"""The distances of a sweep: their label and line style."""
 
 
 def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
@@ -207,7 +205,7 @@ def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
 
 
 def layer_curves(table: "pd.DataFrame") -> "Figure":
-    """How far apart views are after each step of the head, beside the nearest other clip; a panel a model and modality.
+    """Distance between views after each step of the head, and to the nearest other clip, by model and modality.
 
     Args:
         table: of `turbo_kit.inspection.layer_sweep`.

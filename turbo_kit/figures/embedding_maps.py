@@ -44,11 +44,11 @@ GEOMETRY = {
     "audio_effective_rank": "Effective rank, audio",
     "text_effective_rank": "Effective rank, text",
 }
-"""The panels of `geometry_scatter`: columns of the summary table, and what they are called."""
+"""The panels of `geometry_scatter`: columns of the summary table and their titles."""
 
 
 def geometry_scatter(table: "pd.DataFrame") -> "Figure":
-    """Each measure of the pooled space against UA, one point a row; more than eight rows are points with numbers.
+    """Each measure of the pooled space against UA, one point a row; with more than eight rows the points are numbered.
 
     Args:
         table: the report's summary table, or any with `objective`, `UA` (a share of 1) and columns that `GEOMETRY`
@@ -87,10 +87,10 @@ def geometry_scatter(table: "pd.DataFrame") -> "Figure":
 def embedding_map(
     runs: Mapping[str, Run] | Sequence[Run], split: str = "test", classes: Sequence[str] | None = None
 ) -> "Figure":
-    """UMAP of what the classifier sees (all modalities side by side), a panel a run, each clip in one place in all.
+    """UMAP of the classifier's input (all modalities concatenated), one panel a run, with each clip in a stable place.
 
-    Distances inside a small neighbourhood mean something; the size of clusters, the gaps between them and the axes do
-    not, so there are none. A clip moves from panel to panel only as far as its neighbours change: see
+    Only distances within a small neighbourhood are meaningful; the size of clusters, the gaps between them and the
+    axes are not, so no axes are drawn. A clip moves between panels only as far as its neighbours change: see
     `turbo_kit.figures.umap_layout.aligned_maps`.
 
     Args:
@@ -135,9 +135,9 @@ def map_panels(
 
 
 def epoch_names(run: Run, frames: int) -> dict[int, str]:
-    """So many epochs, evenly spread from 0 (before training) to the last, and what to call them.
+    """Evenly spaced epochs from 0 (before training) to the last, with a name for each.
 
-    The chosen epoch takes the place of the one nearest to it.
+    The chosen epoch replaces the one nearest to it.
 
     Raises:
         InputError: fewer than two frames, or a run that kept no embeddings of its epochs.
@@ -225,7 +225,7 @@ def _shared_clips(runs: Sequence[Run], split: str) -> tuple[NDArray[Any], list[N
 
 
 def clip_orders(runs: Sequence[Run], split: str) -> list[NDArray[np.int64]]:
-    """For each run, (N,) the places of its clips by id: what brings the clips of all runs into one order.
+    """For each run, the (N,) indices that sort its clips by id, so that all runs list their clips in the same order.
 
     Raises:
         InputError: runs that do not share their clips.
@@ -261,7 +261,7 @@ def _point(axes: "Axes", x: float, y: float, mark: Mark | None, number: int) -> 
 
 
 def _key(figure: "Figure", names: Sequence[str], few: bool) -> None:
-    """Which row is which mark or number."""
+    """A legend that maps each mark or number to its row."""
     if few:
         _legend(figure, marks(names), "outside lower left", KEY_COLUMNS)
         return
@@ -280,7 +280,7 @@ def _legend(figure: "Figure", looks: Mapping[str, Mark], where: Any, columns: in
 
 
 def named_runs(runs: Mapping[str, Run] | Sequence[Run]) -> dict[str, Run]:
-    """Runs by the name they are given, or else by objective, or by folder where several share one.
+    """Runs by their given name, else by objective, or by folder where several share an objective.
 
     Raises:
         InputError: no run.

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 LOWEST = 0.005
-"""Rates below this one lie beyond the edge: few corpora hold enough clips to tell them from 0."""
+"""Lowest rate on the axes: few corpora hold enough clips to tell a lower one from 0."""
 SIZE, AROUND, NEAR = 9, 6, 0.04
 """Of a mark, and how much larger one is for each later mark that would hide it, in points; how far apart, in normal
 deviates, two marks hide one another."""
 
 
 def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
-    """The DET curve of each row on test, its EER, and where the threshold that development chose puts it.
+    """The DET curve of each row on test, with its EER and the operating point of the development threshold.
 
     On axes of normal deviates the curve of normally distributed scores is a straight line (A. Martin et al., The DET
     curve in assessment of detection task performance, Eurospeech 1997). Several runs of a row are shown as the means
@@ -73,7 +73,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _deviate(rate: ArrayLike) -> Any:
-    """Where a rate stands on an axis of normal deviates; 0 and 1 beyond its edges."""
+    """The normal deviate of a rate; 0 and 1 map to finite values beyond the edges of the axes."""
     from scipy.stats import norm
 
     return norm.ppf(np.clip(rate, LOWEST / 10, 1 - LOWEST / 10))
@@ -82,7 +82,7 @@ def _deviate(rate: ArrayLike) -> Any:
 def _draw_marks(
     axes: "Axes", points: Mapping[str, tuple[float, float]], looks: Mapping[str, Mark], *, filled: bool
 ) -> None:
-    """A mark for each row; one that later ones would hide is larger, so that it can be seen around them."""
+    """A mark for each row; marks that later ones would hide are drawn larger, so that they stay visible."""
     places = np.array([[_deviate(max(rate, LOWEST)) for rate in point] for point in points.values()])
     for number, (name, place) in enumerate(zip(points, places, strict=True)):
         hidden = int((np.linalg.norm(places[number + 1 :] - place, axis=1) < NEAR).sum())

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACROSS = 2
-"""Names of rows beside one another above each panel."""
+"""Columns of the legend above each panel."""
 
 
 def robustness_curves(table: "pd.DataFrame") -> "Figure":
-    """UA against word errors and against noise, one line a row with its 95 % intervals; the clips as they are at left.
+    """UA against word errors and against noise, one line a row with 95 % intervals; clean clips at the left.
 
     Args:
         table: one line for each row and condition: `objective`; `modality`, `text` where the level is a rate of word
@@ -57,7 +57,7 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
 
 
 def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, Mark]) -> None:
-    """The lines of all rows that were tested under one kind of noise, which grows to the right."""
+    """The lines of all rows tested under one kind of noise, which increases to the right."""
     noised = table[(table["modality"] == modality) & table["level"].notna()]
     levels = np.unique(noised["level"].to_numpy(float))
     ticks = 100 * levels if modality == "text" else -levels[::-1]

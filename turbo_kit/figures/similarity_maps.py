@@ -1,6 +1,6 @@
-"""What pairs of views do with a batch: their tables, losses, gradients, temperature, and short trainings on boards.
+"""Pairs of views on a batch: logits, softmax, losses, gradients, temperature, and short trainings on boards.
 
-Those that follow a control are drawn with fixed margins and few elements: they are drawn again at every move.
+Figures that follow a control have fixed margins and few elements, since every change redraws them.
 """
 
 import math
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from turbo_kit.inspection import LiveStep, PairLook
 
 WIDTH = 8.6
-"""Of a figure under controls, inches: what a notebook shows beside its prompts on a screen 1280 pixels wide."""
+"""Width in inches of a figure below controls: it fits a notebook on a screen 1280 pixels wide."""
 LEARNED_START = 0.07
 """Where a learned temperature starts (CLIP, arXiv 2103.00020)."""
 PLAIN: Any = {"facecolor": PAPER, "edgecolor": "none", "pad": 4}
-"""Behind a text that a line may cross."""
+"""Background of a text that a line may cross."""
 STEPS = 16
-"""Shades of the pictures of whole batches: the eye tells no more apart, and a notebook keeps them small."""
+"""Number of shades in images of whole batches: enough for the eye, and small files in notebooks."""
 FAINTEST = 1e-4
-"""A softmax below this is drawn as dark as this."""
+"""Lowest softmax on the colour scale."""
 
 
 def pair_tables(look: "PairLook", clips: Sequence[str], pair: str) -> "Figure":
     """One pair of views on a few clips, number by number: logits, softmax, and the gradient at each logit.
 
     Args:
-        look: what the loss makes of the pair.
+        look: what `look_at_pair` returned.
         clips: a short name for each clip.
         pair: its name, such as `a1-t1`: rows are clips in its first view, columns those in its second.
     """
@@ -88,7 +88,7 @@ def pair_maps(looks: "Mapping[str, PairLook]", with_logits: bool = True) -> "Fig
 
 
 def term_bars(table: "pd.DataFrame", batch: int) -> "Figure":
-    """What each term of a board costs on a batch, and what it adds to the total.
+    """The loss of each term of a board on a batch, and its share of the total.
 
     Args:
         table: one row a term, with `loss`, `weight` and `weighted`; terms of weight 0 are drawn hollow.
@@ -159,7 +159,7 @@ def live_curves(
 
 
 def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: float) -> "Figure":
-    """One pair at one temperature: its softmax, who gets the push, and loss, negatives and gradient by temperature.
+    """One pair at one temperature: its softmax, the push by rank, and loss and negatives by temperature.
 
     Args:
         look: the pair at that temperature.
@@ -221,7 +221,7 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
 
 
 def _fixed_layout(height: float, **margins: float) -> "Figure":
-    """A figure with margins of its own: measuring every text for a layout would take most of the time."""
+    """A figure with fixed margins: a layout that measures every text would take most of the drawing time."""
     figure = new_figure(WIDTH, height)
     figure.set_layout_engine(None)
     figure.subplots_adjust(top=1 - 2 * LINE / height, bottom=2.6 * LINE / height, **margins)
@@ -229,19 +229,19 @@ def _fixed_layout(height: float, **margins: float) -> "Figure":
 
 
 def _title(axes: "Axes", text: str) -> None:
-    """A title in its place: looking for one above all tick labels would take a quarter of the drawing."""
+    """A title at a fixed height: placing it above all tick labels would take a quarter of the drawing time."""
     axes.set_title(text, y=1.0)
 
 
 def _line(axes: "Axes", points: Sequence[tuple[float, float]], look: Mark, label: str = "") -> None:
-    """A line, its marks few enough to be told apart."""
+    """A line with at most about six marks."""
     xs, ys = zip(*points, strict=True) if points else ((), ())
     every: Any = max(1, len(points) // 6)
     axes.plot(xs, ys, color=look.colour, marker=look.marker, markersize=6, markevery=every, label=label or None)
 
 
 def _pair_looks(names: Sequence[str]) -> dict[str, Mark]:
-    """A pair looks the same whichever others are on the board."""
+    """The look of each pair, which does not depend on the other pairs of the board."""
     known = marks(["a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2"])
     return {name: known.get(name, Mark(INK, "")) for name in names}
 

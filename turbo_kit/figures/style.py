@@ -1,7 +1,7 @@
-"""The one style of every figure: colours, markers, type, and SVG that follows the theme of its page.
+"""The style shared by all figures: colours, markers, fonts, and SVG that follows the theme of its page.
 
-Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), and cividis; what has a colour has a marker
-shape too, or its name beside it.
+Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), and cividis. Whatever is told apart by colour
+also has its own marker shape or its name beside it.
 """
 
 import io
@@ -63,7 +63,7 @@ LINE = 0.19
 
 
 class Mark(NamedTuple):
-    """How one class or one objective looks in every figure."""
+    """The colour and marker of a class or an objective, the same in every figure."""
 
     colour: str
     marker: str
@@ -75,7 +75,7 @@ def marks(names: Iterable[str]) -> dict[str, Mark]:
 
 
 def legend_handles(looks: Iterable[Mark]) -> "list[Line2D]":
-    """What a legend shows of marks."""
+    """Legend handles for marks."""
     from matplotlib.lines import Line2D
 
     return [
@@ -93,7 +93,7 @@ def figure_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A figure of its own, in inches, that pyplot knows nothing of."""
+    """A figure of that size in inches, not registered with pyplot."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     return _notebook_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
@@ -104,7 +104,7 @@ def _notebook_figure() -> "type[Figure]":
     from matplotlib.figure import Figure
 
     class ShownFigure(Figure):
-        """A figure that Jupyter shows by itself, without `%matplotlib` and pyplot's global state."""
+        """A figure that Jupyter displays without `%matplotlib` or pyplot's global state."""
 
         def _repr_png_(self) -> bytes:
             return small_png(self)
@@ -113,7 +113,7 @@ def _notebook_figure() -> "type[Figure]":
 
 
 def small_png(figure: "Figure") -> bytes:
-    """The figure as PNG of at most 256 colours: a third of the size, as suits a notebook kept in git."""
+    """The figure as a PNG with at most 256 colours, a third of the size, for notebooks kept in git."""
     from PIL import Image
 
     full, small = io.BytesIO(), io.BytesIO()
@@ -125,12 +125,12 @@ def small_png(figure: "Figure") -> bytes:
 
 
 def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
-    """The figure as SVG to stand inside a page: crisp at any size, and in the page's own ink and paper.
+    """The figure as inline SVG that takes the text and background colours of its page.
 
     Args:
         figure: any figure of these modules.
-        alt: what a reader who cannot see the figure is told.
-        prefix: keeps the names inside this SVG apart from those of other figures on the page.
+        alt: alternative text.
+        prefix: makes ids inside this SVG differ from those of other figures on the page.
     """
     buffer = io.StringIO()
     with figure_style():
@@ -153,13 +153,13 @@ def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
 
 
 def text_lines(names: Iterable[str]) -> int:
-    """Lines of text that so many names take, all as high as the highest."""
+    """Number of text lines that the names take, each as tall as the tallest."""
     heights = [wrap_name(name).count("\n") + 1 for name in names]
     return max(heights) * len(heights)
 
 
 def wrap_name(name: str) -> str:
-    """A row's name over several lines: the objective, then what else tells it from the others."""
+    """A row's name over several lines: the objective, then the options that distinguish it."""
     return name.replace(", ", ",\n")
 
 

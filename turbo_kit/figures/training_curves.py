@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINES = 6
-"""More objectives than this get a panel each."""
+"""Maximum number of objectives in one panel; with more, each gets its own."""
 ACROSS = 4
 """Panels beside one another."""
 
@@ -33,8 +33,8 @@ ACROSS = 4
 def learning_curves(runs: Mapping[str, Sequence[Run]] | Sequence[Run], reference: str | None = None) -> "Figure":
     """UA and cross-entropy on development data by epoch, one line an objective; UA alone where there are more than six.
 
-    Thin lines are single runs. A thick one is their mean, as far as all of them were trained. The mark of each run is
-    its chosen epoch. More than six objectives get a small panel each.
+    Thin lines are single runs; a thick line is their mean, up to the last epoch that all of them reached. The mark on
+    each run is its chosen epoch. With more than six objectives, each gets a small panel.
 
     Args:
         runs: by the name of the line; a plain list is grouped by objective.
@@ -45,13 +45,13 @@ def learning_curves(runs: Mapping[str, Sequence[Run]] | Sequence[Run], reference
 
 
 def mean_history(runs: Sequence[Run]) -> "pd.DataFrame":
-    """Mean development scores of some runs by epoch, as far as all of them were trained."""
+    """Mean development scores of the runs by epoch, up to the last epoch that all of them reached."""
     mean: pd.DataFrame = _mean([run.history.set_index("epoch")[["dev_UA", "dev_loss"]] for run in runs])
     return mean
 
 
 def _mean(histories: Sequence[Any]) -> Any:
-    """Mean by epoch of series or tables, as far as all of them go."""
+    """Mean by epoch of series or tables, up to the last epoch that all of them have."""
     import pandas as pd
 
     shared = min(history.index.max() for history in histories)
@@ -106,7 +106,7 @@ def _by_epoch(axes: "Axes") -> None:
 
 
 def _curves(axes: "Axes", runs: Sequence[Run], column: str, scale: float, mark: Mark) -> float:
-    """Draws the lines of one objective; returns where its line ends."""
+    """Draws the lines of one objective and returns the last value of its mean."""
     histories = [run.history.set_index("epoch")[column] * scale for run in runs]
     alone = len(runs) == 1
     for run, history in zip(runs, histories, strict=True):

@@ -1,4 +1,4 @@
-"""Embedding spaces of a run, laid out in the plane, and how far apart the classes are before that."""
+"""Two-dimensional layouts of a run's embedding spaces, and class separation before the layout."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from turbo_kit.runs import Run
 
 MAP_POINTS = 1000
-"""A map shows at most so many clips, drawn at random: more are slow to lay out and hide one another."""
+"""Maximum number of clips on a map, drawn at random: more are slow to lay out and overlap."""
 MIN_CLIPS = 10
-"""Fewer clips are laid out by their principal components."""
+"""With fewer clips the layout is by principal components."""
 
 
 def embedding_spaces(run: Run, split: str = "test") -> dict[str, NDArray[np.float64]]:
@@ -24,7 +24,7 @@ def embedding_spaces(run: Run, split: str = "test") -> dict[str, NDArray[np.floa
 
 
 def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.float64]:
-    """UMAP to two dimensions (arXiv 1802.03426), the same each time; principal components below ten points.
+    """UMAP to two dimensions (arXiv 1802.03426), deterministic; principal components below ten points.
 
     Args:
         vectors: (N, D).
@@ -58,9 +58,9 @@ def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.fl
 def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> list[NDArray[np.float64]]:
     """Maps of several embedding spaces of the same clips, in which a clip keeps its place from map to map.
 
-    AlignedUMAP (umap-learn) lays them out together. What pulls a clip towards its place in the maps before and after
-    is the stronger, the more neighbours it shares with them; so it moves where its neighbours change. One space alone
-    is laid out by `flat_map`; fewer than ten clips by principal components, turned onto those of the first space.
+    AlignedUMAP (umap-learn) lays them out together: the more neighbours a clip shares with the adjacent maps, the
+    more strongly it is pulled towards its place in them, so it moves only where its neighbours change. A single space
+    is laid out by `flat_map`; fewer than ten clips by principal components, rotated onto those of the first space.
 
     Args:
         spaces: (N, D) each, one row a clip, in the same order; D may differ.
@@ -87,7 +87,7 @@ def aligned_maps(spaces: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> 
 
 
 def _aligned_to(flat: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The points turned and mirrored so that they lie as near as they can to others."""
+    """The points rotated and mirrored to lie as near as possible to others (orthogonal Procrustes)."""
     left, _, right = np.linalg.svd(flat.T @ onto)
     return np.asarray(flat @ left @ right, dtype=np.float64)
 
@@ -105,7 +105,7 @@ def separation(run: Run, space: str, split: str = "test") -> float | None:
 
 
 def sample_clips(clips: int) -> NDArray[np.int64]:
-    """Which of so many clips a map shows, in their order; the same each time."""
+    """Sorted indices of the clips that a map shows, at most `MAP_POINTS`; the same each time."""
     return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_POINTS])
 
 

@@ -1,4 +1,4 @@
-"""What a clip looks like: its waveform, and its mel spectrogram above the time that both share."""
+"""The waveform and the mel spectrogram of clips, and simple acoustic measures of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def clip_measures(clips: Sequence[Utterance]) -> "pd.DataFrame":
-    """What the ear hears first, in numbers, one row a clip.
+    """Loudness, pitch and speaking rate, one row a clip.
 
     Returns:
         `id`, `speaker`, `label`, `seconds`, `level` (RMS, dB below full scale), `pitch` (median F0 where there is a

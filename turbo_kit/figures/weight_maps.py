@@ -1,4 +1,4 @@
-"""What the pairs of a board and the weights of a search are worth: UA as heat maps."""
+"""UA by pair of views, by in-modal and cross-modal weight, and by searched option, mostly as heat maps."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""A look at one batch: the views that dropout makes of it, and what each pair of a board does with them."""
+"""One batch under the microscope: its dropout views, and the logits, losses and gradients of each pair."""
 
 from turbo_kit.inspection.dropout_distances import (
     ViewDistances,

@@ -1,4 +1,4 @@
-"""Dropout as the maker of views: how far apart a clip's views are, beside how far away the other clips are.
+"""Distances between the dropout views of a clip, compared with the distance to other clips.
 
 Distances are cosine distances, 1 - cos, between pooled embeddings (what the classifier reads before fusion). On unit
 vectors the squared distance is twice that, so in-modal alignment (arXiv 2005.10242) is twice the mean spread.
@@ -30,7 +30,7 @@ Views = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ViewDistances:
-    """For each of B clips, how its views lie among those of the other clips, as cosine distances (B,)."""
+    """Cosine distances (B,) of each clip's views to each other and to other clips."""
 
     spread: NDArray[np.float64]
     """Mean distance between two views of the clip."""
@@ -49,7 +49,7 @@ class ViewDistances:
 def encoder_views(
     model: TurboModel, batch: Batch, modality: str, passes: int = 2, rate: float | None = None, seed: int = 0
 ) -> Views:
-    """What the classifier reads of one modality, pass by pass, with dropout on whatever mode the model is in.
+    """The pooled embeddings of one modality, pass by pass, with dropout on whatever mode the model is in.
 
     Only this modality's head runs: for the views of all of them, and their logits, there is `dropout_views`.
 
@@ -121,7 +121,7 @@ def _steps(encoder: Encoder) -> dict[str, nn.Module]:
 
 
 def view_distances(views: Views, same: "NDArray[np.int64] | Tensor | None" = None) -> ViewDistances:
-    """How far apart the views of each clip are, and how far away the other clips.
+    """Distances between the views of each clip, and to the nearest other clip.
 
     Args:
         views: (passes, B, D), at least two passes and two clips.
@@ -207,7 +207,7 @@ def layer_sweep(models: Mapping[str, tuple[TurboModel, Batch]], passes: int = 2,
 
 
 class Forces(NamedTuple):
-    """InfoNCE between two views, and what each half of it does to them."""
+    """InfoNCE between two views, split into its attracting and its repelling part."""
 
     loss: float
     pull: float
@@ -246,7 +246,7 @@ def pull_and_push(first: Tensor, second: Tensor, labels: Tensor, temperature: fl
 
 
 def describe_views(model: str, modality: str, rate: float, views: Views, distances: ViewDistances) -> str:
-    """In one sentence, and in numbers, what the figure of a batch's views shows."""
+    """A sentence that describes the figure of a batch's views in numbers."""
     passes, size = views.shape[:2]
     means = distances.means()
     order = "nearer than" if means["spread"] < means["nearest"] else "no nearer than"
@@ -264,7 +264,7 @@ def neighbour_groups(batch: Batch, modality: str) -> Tensor | None:
 
 
 def check_shared_trunk(models: Mapping[str, TurboModel]) -> None:
-    """Refuses models that one batch cannot serve.
+    """Rejects models that cannot share a batch.
 
     Raises:
         InputError: no model, or models whose trunks differ.

@@ -1,4 +1,4 @@
-"""A short live training: the kit's own steps, from the same weights and dropout masks for every board."""
+"""A short live training with the kit's own steps, from the same weights and dropout masks for every board."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from turbo_kit.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class LiveTraining:
-    """A training that can be started again and again: what it needs, and where it starts from."""
+    """A training that can be restarted: its setup and its initial state."""
 
     setup: TrainingSetup
     weights: dict[str, Tensor]
@@ -28,13 +28,13 @@ class LiveTraining:
 
     @property
     def steps(self) -> int:
-        """How many steps it takes to the end."""
+        """Total number of steps."""
         return self.setup.config.training.epochs * len(self.setup.batches)
 
 
 @dataclass(frozen=True)
 class LiveStep:
-    """What a live training says after a step: `losses` by `total` and by term, on the batch it has just seen."""
+    """One step of a live training: the losses of its batch, as `total` and by term."""
 
     step: int
     losses: dict[str, float]
@@ -43,7 +43,7 @@ class LiveStep:
 
 
 def prepare_live_training(config: RunConfig, train: Corpus, dev: Corpus, *, progress: bool = False) -> LiveTraining:
-    """Does once all that is slow, so that a live training shows its first point as soon as it is started.
+    """Does the slow preparation once, so that a live training shows its first point immediately.
 
     Args:
         config: of the training; `epochs` says how long it goes on. It runs on the CPU: light heads need no more.
@@ -60,7 +60,7 @@ def prepare_live_training(config: RunConfig, train: Corpus, dev: Corpus, *, prog
 
 
 def live_training(live: LiveTraining, objective: Objective) -> Iterator[LiveStep]:
-    """Trains from the start, step by step, and says what each cost; whoever asks for no more points has stopped it.
+    """Trains from the start and yields the losses of each step; to stop it, stop iterating.
 
     Args:
         live: what is trained; the model's weights are its start's again at the first step.

@@ -1,4 +1,4 @@
-"""One batch of clips, and its views under dropout rates of one's choice."""
+"""A batch of clips, and its views under any dropout rate."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from turbo_kit.model.inference import clip_features, padded_batch
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips, and what the frozen trunks make of them: all that the heads need for any number of passes."""
+    """B clips with their trunk features: everything the heads need for any number of passes."""
 
     utterances: tuple[Utterance, ...]
     hidden: dict[str, TrunkOutput]
@@ -33,7 +33,7 @@ class Batch:
 
 
 def draw_batch(model: TurboModel, corpus: Corpus, size: int = 64, seed: int = 0) -> Batch:
-    """Draws clips at random, and reads or computes what the model's trunks make of them.
+    """Draws clips at random, and reads or computes their trunk features.
 
     Args:
         model: whose trunks are asked.
@@ -76,7 +76,7 @@ def dropout_views(
 
 @contextmanager
 def dropout_on(model: TurboModel, rates: Mapping[str, float], seed: int) -> Iterator[None]:
-    """Puts a model into training mode with seeded masks, and all back as it was: mode, rates and random state."""
+    """Puts a model into training mode with seeded masks; restores mode, rates and random state afterwards."""
     device = model.classifier.weight.device
     was_training = model.training
     model.train()
@@ -90,7 +90,7 @@ def dropout_on(model: TurboModel, rates: Mapping[str, float], seed: int) -> Iter
 
 @contextmanager
 def override_dropout_rates(model: TurboModel, rates: Mapping[str, float]) -> Iterator[None]:
-    """Sets the dropout rate of each modality named, as `RunConfig` would have, as long as the context lasts.
+    """Overrides the dropout rate of the named modalities, as `RunConfig` would set it, within the context.
 
     Raises:
         InputError: the model has no such modality, or a rate outside 0 to 0.95.

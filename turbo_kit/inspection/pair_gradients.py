@@ -1,4 +1,4 @@
-"""What each pair of a board does with one batch: logits, softmax, loss, gradients, and what the temperature changes."""
+"""Each pair of a board on one batch: logits, softmax, loss, gradients, and the effect of the temperature."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HARDEST_NEGATIVES = 5
-"""How many negatives of an anchor count as its hardest ones."""
+"""Number of negatives of an anchor that count as the hardest; `temperature_panels` names it too."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> "p
 
 
 def view_gradients(objective: Objective, views: Mapping[str, Tensor], batch: Batch) -> dict[str, dict[str, Tensor]]:
-    """How hard each pair pulls at each clip: the norm of its unweighted loss's gradient with respect to the view.
+    """How strongly each pair pulls at each clip: the norm of the gradient of its unweighted loss at the view.
 
     Returns:
         By pair and view, (B,) norms.
@@ -225,7 +225,7 @@ def negative_weights(logits: Tensor) -> Tensor:
 def temperature_table(
     objective: Objective, views: Mapping[str, Tensor], pair: str, temperatures: Sequence[float]
 ) -> "pd.DataFrame":
-    """What the temperature makes of one pair of views, all other clips being negatives.
+    """Loss and negatives of one pair of views by temperature, with all other clips as negatives.
 
     Args:
         objective: whose similarity and direction are used.

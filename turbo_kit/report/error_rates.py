@@ -1,4 +1,4 @@
-"""The section for two classes: error rates at the threshold that development chose, and the DET curve."""
+"""The section for two classes: error rates at the development threshold, and the DET curve."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""Shares of false accepts at which the table of the figure reads the curves."""
+"""False accept rates at which the table below the figure samples the curves."""
 SCORES = ("EER", "ROC_AUC", "false_accept_rate", "false_reject_rate", "accuracy")
 
 

@@ -13,7 +13,7 @@ from turbo_kit.runs import Run
 
 
 def summary_rows(runs: Sequence[Run], baseline: str = BASELINE) -> list[Row]:
-    """Groups runs: only those that agree in all but fold, seed and searched knobs share a row; the baseline is first.
+    """Groups runs into rows: runs of a row agree in everything but fold, seed and searched options; the baseline first.
 
     Args:
         runs: finished runs.
@@ -61,16 +61,16 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def row_setting(facts: dict[str, Any]) -> dict[str, Any]:
-    """All that must agree for two runs to be repetitions of one another; a searched knob as what it was chosen from."""
+    """What must agree for two runs to share a row; a searched option as the values it was chosen from."""
     searched = {knob: values for knob, values in facts["searched"].items() if knob != "seed"}
     return {key: value for key, value in facts.items() if key not in ("fold", "seed")} | searched
 
 
 def matching_baselines(row: Row, rows: Sequence[Row], baseline: str) -> list[Row]:
-    """The baseline rows that share with `row` all that matters to both, the most alike first; a row by name, always.
+    """The baseline rows that agree with `row` in every option used by both, the most similar first; a named row always.
 
-    The weight of the contrastive terms, the pairs and R-Drop's alpha belong to an objective: they may differ, the
-    last two where the baseline goes by its preset.
+    Contrastive weight, pair weights and R-Drop's alpha belong to an objective and may differ; the last two only where
+    the baseline has its preset's values.
     """
     if all(other.objective != baseline for other in rows):
         return [other for other in rows if other.name == baseline]
@@ -87,12 +87,12 @@ def matching_baselines(row: Row, rows: Sequence[Row], baseline: str) -> list[Row
 
 
 def is_baseline(row: Row, baseline: str) -> bool:
-    """Whether others are compared with this row; the baseline's objective with other pairs is compared itself."""
+    """Whether others are compared with this row; its objective with other pair weights is itself compared."""
     return row.name == baseline or (row.objective == baseline and not row.differs.get("pair_weights"))
 
 
 def unused_options(row: Row) -> tuple[str, ...]:
-    """The knobs that change nothing in this row."""
+    """The options that change nothing in this row."""
     preset = PRESETS.get(row.objective)
     contrastive = preset is None or preset.contrastive or row.runs[0].config.loss.pair_weights
     return () if contrastive else CONTRASTIVE_OPTIONS
@@ -115,7 +115,7 @@ def _chosen(runs: Sequence[Run], facts: dict[Run, dict[str, Any]]) -> dict[str, 
 
 
 def _without(row: Row) -> list[Row]:
-    """The tests of these runs in which one modality was missing, as rows of their own."""
+    """The tests of these runs with one modality missing, as separate rows."""
     if not row.runs[0].config.model.modality_dropout:
         return []
     tested = [run.result["metrics"] for run in row.runs]
@@ -124,7 +124,7 @@ def _without(row: Row) -> list[Row]:
 
 
 def _place(row: Row, baseline: str) -> tuple[Any, ...]:
-    """The baseline first, then the order of the presets, the preset's own pairs, the values of what differs."""
+    """A sort key: the baseline first, then the order of the presets, the preset's pairs, the differing values."""
     known = list(PRESETS)
     order = known.index(row.objective) if row.objective in known else len(known)
     board = board_name(row.objective, row.differs.get("pair_weights") or {})

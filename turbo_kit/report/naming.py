@@ -1,4 +1,4 @@
-"""Names of rows: the objective, and what tells it from the other rows, in words where there are some."""
+"""Names of rows: the objective, and the options that distinguish it from the other rows."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from turbo_kit.report.rows import Row
 
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
 CUTS = ("trainable_layers", "view_depth", "layer_mix")
-"""Knobs that decide what of an encoder is its frozen trunk, whose digest the runs keep."""
+"""Options that decide which part of an encoder is its frozen trunk; runs record its digest."""
 
 
 def row_names(rows: Sequence[Row], idle: Sequence[Collection[str]]) -> list[str]:
-    """The objective, and what differs; knobs that change nothing only where two rows would be called the same.
+    """The objective and the options that differ; unused options only where two rows would get the same name.
 
-    The weight of the contrastive terms is each objective's own affair, and is named where one objective has several.
+    The contrastive weight is named only where one objective has several.
 
     Args:
         rows: all rows of a summary.
-        idle: for each row, the knobs that change nothing in it.
+        idle: for each row, the options that change nothing in it.
 
     Returns:
         A name for each row, its parts joined by commas.
@@ -37,7 +37,7 @@ def row_names(rows: Sequence[Row], idle: Sequence[Collection[str]]) -> list[str]
 
 
 def board_name(objective: str, pair_weights: Mapping[str, float]) -> str:
-    """What a row's own pair weights make of its objective's pairs.
+    """A name for a row's own pair weights.
 
     Args:
         objective: name of a preset.
@@ -59,7 +59,7 @@ def board_name(objective: str, pair_weights: Mapping[str, float]) -> str:
 
 
 def short_text(value: Any) -> str:
-    """A value as a row's name shows it: digests cut to eight digits, a dict as key:value, a list as 0.1/0.5."""
+    """A value as a row's name shows it: digests cut to eight characters, a dict as key:value, a list as 0.1/0.5."""
     if isinstance(value, Mapping):
         return " ".join(f"{key}:{short_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple):
@@ -74,7 +74,7 @@ def _name(row: Row, silent: Collection[str]) -> str:
 
 
 def _apart(row: Row, alike: Sequence[Row]) -> list[str]:
-    """What tells a row from others that would be called the same."""
+    """The parts that distinguish a row from others with the same name."""
     keys = [key for key in row.differs if any(other.differs[key] != row.differs[key] for other in alike)]
     return [
         f"{key}={short_text(row.differs[key])}" for key in keys if key not in row.chosen
@@ -82,7 +82,7 @@ def _apart(row: Row, alike: Sequence[Row]) -> list[str]:
 
 
 def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
-    """What a name says of one thing that differs; nothing where it is as the preset has it, or off."""
+    """The part of a name for one differing option; empty where it has the preset's value or is off."""
     if key in OTHER_MODALITY and value == ABSENT:
         return f"{OTHER_MODALITY[key]} alone"
     if key in silent or key in row.chosen or key == "searched" or value is None:
@@ -95,7 +95,7 @@ def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
 
 
 def _one_encoder(rows: Sequence[Row]) -> set[str]:
-    """`audio` and `text` where all rows that have it have one encoder, `encoders` where other knobs tell them apart."""
+    """`audio` or `text` where all rows share its encoder; `encoders` where other options already distinguish them."""
     quiet = set()
     for modality in OTHER_MODALITY:
         if len({row.differs.get(modality) for row in rows} - {ABSENT}) == 1:

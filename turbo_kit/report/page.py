@@ -1,4 +1,4 @@
-"""What a report's page is made of: tables, figures with their tables, and sections."""
+"""The parts of a report's page: tables, figures with their tables, and sections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page, which is a CSV file beside it too: texts, the first cell of each row being its header."""
+    """A table of the page, also written as a CSV file; the first cell of each row is its header."""
 
     name: str
     """Of the CSV file, without its ending."""
@@ -21,7 +21,7 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: "pd.DataFrame | None" = None
-    """What the CSV file holds where it is not the texts themselves."""
+    """The content of the CSV file; None = the texts themselves."""
 
     def frame(self) -> "pd.DataFrame":
         """The content of the CSV file."""
@@ -47,13 +47,13 @@ class Section:
     text: str
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
-    """Tables that stand there by themselves, below the figures."""
+    """Tables without a figure, below the figures."""
     small: bool = False
-    """Whether the figures stand beside one another."""
+    """Whether the figures are placed side by side."""
 
     @property
     def anchor(self) -> str:
-        """Where a link within the page leads."""
+        """The id that links within the page lead to."""
         return self.title.lower().replace(" ", "-")
 
 
@@ -62,7 +62,7 @@ def picture(figure: "Figure", alt: str, caption: str, table: Table) -> Picture:
 
     Args:
         figure: of `turbo_kit.figures`.
-        alt: what a reader who cannot see the figure is told.
+        alt: alternative text.
         caption: stands below the figure.
         table: what the figure shows.
     """

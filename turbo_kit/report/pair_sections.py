@@ -1,4 +1,4 @@
-"""Sections for grids that vary the pair board, or search a knob on development data."""
+"""Sections for grids that vary the pair board, or search an option on development data."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ RowsWithBoards = list[tuple[Row, RowBoard]]
 
 
 def board_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Section]:
-    """What each pair is worth, and in-modal against cross-modal weight, where rows differ in their pair weights."""
+    """UA by pair, and by in-modal and cross-modal weight, where rows differ in their pair weights."""
     scores = table.set_index("objective")
     pictures: list[Picture] = []
     for boards in _groups(rows, apart=("pair_weights",)):
@@ -59,7 +59,7 @@ def search_sections(rows: Sequence[Row], tried: "pd.DataFrame") -> Iterator[Sect
 
 
 def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowsWithBoards]:
-    """Rows that differ in nothing but the knobs named, each with its board."""
+    """Groups of rows that differ only in the named options, each row with its board."""
     groups: dict[str, RowsWithBoards] = {}
     if not any("pair_weights" in row.differs for row in rows):
         return []

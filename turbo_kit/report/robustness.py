@@ -1,4 +1,4 @@
-"""What is left of the accuracy where a modality is missing or noised."""
+"""The section on missing and noisy modalities."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -72,13 +72,13 @@ def condition_table(rows: Sequence[Row]) -> "pd.DataFrame":
 
 
 def _tested(row: Row) -> list[str]:
-    """The test list and its other conditions, as far as all runs of a row have them."""
+    """The names of the test conditions that all runs of a row share, the clean test list first."""
     metrics = [run.result["metrics"] for run in row.runs]
     return [name for name in metrics[0] if name.split()[0] == "test" and all(name in one for one in metrics)]
 
 
 def transcript_sources(runs: Sequence[Run]) -> str:
-    """Where the transcripts come from and how many of their words are wrong; empty where all are gold."""
+    """The sources of the transcripts and their word error rates; empty where all are gold."""
     found: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
         config = run.config
@@ -112,7 +112,7 @@ def _text(table: "pd.DataFrame") -> str:
 
 
 def _ordered(table: "pd.DataFrame") -> list[str]:
-    """The conditions: as is, without a modality, more and more word errors, more and more noise."""
+    """The conditions in order: clean, without a modality, increasing word errors, increasing noise."""
     groups = {"text": 1, "audio": 2}
 
     def place(line: dict[str, Any]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a row's own pair weights make of its objective's pair board."""
+"""The pair board of a row: its objective's preset, with the row's own pair weights."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -8,7 +8,7 @@ from turbo_kit.board import PRESETS, PairBoard, PairKey
 
 
 class RowBoard(NamedTuple):
-    """The pair board of a row, and the weights that its preset has by itself."""
+    """The pair board of a row, and the weights of its preset."""
 
     pairs: PairBoard
     preset_weights: dict[str, float]
@@ -27,20 +27,20 @@ class RowBoard(NamedTuple):
 
     @property
     def only_pair(self) -> str | None:
-        """The only pair that is computed, of several."""
+        """The name of the only pair with a weight above 0, where the board has several."""
         active = self.pairs.active
         return active[0].name if len(active) == 1 < len(self.pairs.pairs) else None
 
     @property
     def left_out(self) -> list[str]:
-        """The preset's pairs that are not computed, where all others weigh what they do in the preset."""
+        """The preset's pairs with weight 0, where all others keep the preset's weight."""
         weights = self.weights
         missing = [name for name, weight in self.preset_weights.items() if weight and not weights[name]]
         return missing if weights == self.preset_weights | dict.fromkeys(missing, 0.0) else []
 
     @property
     def weight_sums(self) -> tuple[float, float] | None:
-        """Sum of the in-modal and of the cross-modal weights, where several pairs weigh the same within each kind."""
+        """Sums of the in-modal and the cross-modal weights, where all weights of a kind are equal."""
         kinds = [[pair.weight for pair in self.pairs.pairs if pair.in_modal == kind] for kind in (True, False)]
         if self.only_pair or not self.pairs.active or any(len(set(weights)) != 1 for weights in kinds):
             return None
@@ -48,7 +48,7 @@ class RowBoard(NamedTuple):
 
     @property
     def ratio(self) -> str | None:
-        """Those sums as the simplest whole numbers, or as they are where no numbers up to 100 give their ratio."""
+        """The ratio of those sums in small whole numbers, or the sums themselves where no ratio up to 100 fits."""
         if self.weight_sums is None:
             return None
         first, second = self.weight_sums

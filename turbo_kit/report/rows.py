@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "ce-2pass"
-"""What every row is compared with: it sees as many dropout masks as the two-pass objectives."""
+"""The default baseline: it uses as many dropout masks as the two-pass objectives."""
 
 CONTRASTIVE_OPTIONS = (
     "contrastive_weight",
@@ -20,29 +20,29 @@ CONTRASTIVE_OPTIONS = (
     "normalize_pairs",
     "exclude",
 )
-"""Knobs that change nothing where an objective has no contrastive terms."""
+"""Options that change nothing where an objective has no contrastive terms."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in fold and seed alone (and in what a search chose), and the name that tells them apart."""
+    """Runs that differ only in fold, seed and the values a search chose, under one name."""
 
     name: str
     objective: str
     differs: dict[str, Any]
-    """What differs among the rows, as this row has it: knobs, source revision, encoder weights.
+    """This row's values of everything that differs among the rows: options, source revision, encoder weights.
 
-    A knob that a search chose stands here with all the values it chose from.
+    A searched option is listed with all the values it was chosen from.
     """
     runs: tuple[Run, ...]
     split: str = "test"
     """Which predictions: `test`, `test without audio` or `test without text`; the last two have no embeddings."""
     chosen: dict[str, dict[int, float]] = field(default_factory=dict)
-    """What a search on development data chose, by knob and fold: {"contrastive_weight": {0: 0.1, 1: 0.5}}."""
+    """What a search on development data chose, by option and fold: {"contrastive_weight": {0: 0.1, 1: 0.5}}."""
 
     @property
     def predictions(self) -> "pd.DataFrame":
-        """The predictions of all runs below one another, with the columns seed and fold."""
+        """The predictions of all runs in one table, with columns `seed` and `fold`."""
         import pandas as pd
 
         configs = [(run, run.config) for run in self.runs]

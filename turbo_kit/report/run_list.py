@@ -1,4 +1,4 @@
-"""Every run of a folder, sorted by how far it came, and listed with links to what it left."""
+"""The runs of a folder by status, and a table of them with links to their files."""
 
 import json
 import os
@@ -17,23 +17,23 @@ from turbo_kit.report.sentences import percent
 from turbo_kit.runs import NOTEBOOK, Run, runs_in
 
 LINKED = (NOTEBOOK, "config.json", "result.json")
-"""What of a run folder the list of runs links to."""
+"""The files of a run folder that the list of runs links to."""
 
 
 @dataclass(frozen=True)
 class FolderRuns:
-    """The runs of a folder by how far they came."""
+    """The runs of a folder by status."""
 
     finished: list[Run]
     """Trained and tested."""
     searched: list[Run]
-    """Trained for a search, and meant to go no further."""
+    """Trained for a search, and not meant to be tested."""
     failed: list[Run]
     unfinished: list[Run]
 
 
 def find_runs(folder: Path) -> FolderRuns:
-    """Sorts the runs of a folder.
+    """Sorts the runs of a folder by status.
 
     Raises:
         InputError: no such folder.
@@ -54,7 +54,7 @@ def find_runs(folder: Path) -> FolderRuns:
 
 
 def run_table(rows: Sequence[Row], page: Path) -> Table:
-    """Every tested run: its row, fold, seed, chosen values, score and files.
+    """A table of all tested runs: row, fold, seed, chosen values, score and files.
 
     Args:
         rows: of the test list itself.
@@ -82,7 +82,7 @@ def run_table(rows: Sequence[Row], page: Path) -> Table:
 
 
 def failed_table(runs: Sequence[Run], page: Path) -> Table:
-    """The runs that failed, with what they failed of."""
+    """A table of the failed runs with their errors."""
     cells, texts = [], []
     for run in runs:
         config, error = run.config, run.error or {}
@@ -98,7 +98,7 @@ def failed_table(runs: Sequence[Run], page: Path) -> Table:
 
 
 def row_anchor(place: int) -> str:
-    """Where the list of runs shows the first one of a row, counted from 1."""
+    """The anchor of a row's first run in the list of runs; rows are counted from 1."""
     return f"runs-{place}"
 
 

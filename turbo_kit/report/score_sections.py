@@ -1,4 +1,4 @@
-"""The figures of the report, each with the table of what it shows."""
+"""Sections on scores, learning curves, confusion, embedding maps and geometry, each figure with its table."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANELS = 8
-"""So many rows get a confusion matrix and a map; the report says where there are more."""
+"""Maximum number of rows with a confusion matrix and a map; the report says if there are more."""
 MEASURES = ("alignment", "uniformity", "modality_gap", "effective_rank")
 
 
@@ -75,7 +75,7 @@ def learning_section(rows: Sequence[Row], reference: str | None) -> Section:
 
 
 def confusion_section(rows: Sequence[Row]) -> Section:
-    """A confusion matrix for each of the first rows, and Turbo's."""
+    """Confusion matrices of the first rows, Turbo always among them."""
     pictures = []
     for place, row in enumerate(panel_rows(rows), start=1):
         classes, predictions = run_classes(row.runs), row.predictions
@@ -95,7 +95,7 @@ def confusion_section(rows: Sequence[Row]) -> Section:
 
 
 def map_section(rows: Sequence[Row]) -> Section:
-    """One run of each row, of one fold and seed, in maps where each clip keeps its place."""
+    """Maps of one run a row, all of one fold and seed, in which each clip keeps its place."""
     shown = _comparable(rows)
     classes = run_classes(shown.values())
     found = {name: {space: separation(run, space) for space in embedding_spaces(run)} for name, run in shown.items()}
@@ -148,14 +148,14 @@ def geometry_sections(table: "pd.DataFrame") -> Iterator[Section]:
 
 
 def panel_rows(rows: Sequence[Row]) -> list[Row]:
-    """The first rows; where they are more than have a panel, the last panel is the first of Turbo."""
+    """The first `PANELS` rows; where there are more, the first row of Turbo takes the last place."""
     turbo = [row for row in rows if row.objective == "turbo"][:1]
     first = [row for row in rows if row not in turbo][: PANELS - len(turbo)]
     return [row for row in rows if row in first or row in turbo]
 
 
 def _comparable(rows: Sequence[Row]) -> dict[str, Run]:
-    """A run of each row with a panel that holds the same test clips, of the fold and seed that most rows have."""
+    """One run for each row with a panel, of the fold and seed that most rows have, all with the same test clips."""
     rows = panel_rows(rows)
     keys = Counter((run.config.data.fold, run.config.training.seed) for row in rows for run in row.runs)
     most = max(keys.values())

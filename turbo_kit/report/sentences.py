@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW_SPEAKERS = 10
-"""Below about so many speakers even the expanded interval is too narrow (see `speaker_bootstrap`)."""
+"""Below about this many speakers even the expanded interval is too narrow (see `speaker_bootstrap`)."""
 
 
 def format_table(table: "pd.DataFrame") -> str:
@@ -52,7 +52,7 @@ def baseline_name(table: "pd.DataFrame") -> str:
 
 
 def findings(table: "pd.DataFrame") -> list[str]:
-    """What may be read from the table, and what may not, in sentences that follow from its numbers alone."""
+    """What you can and cannot conclude from the table, in sentences generated from its numbers."""
     baseline = baseline_name(table)
     compared = table[table["difference"].notna()]
     told = compared[compared["verdict"].isin(["better", "worse"])]
@@ -75,7 +75,7 @@ def findings(table: "pd.DataFrame") -> list[str]:
 
 
 def _about_tests(compared: "pd.DataFrame", baseline: str) -> list[str]:
-    """What the p values are corrected for, and whether any could have been small enough."""
+    """The correction of the p values, and whether significance was attainable."""
     tests = int(compared["p"].notna().sum())
     if not tests:
         return []
@@ -97,7 +97,7 @@ def _about_tests(compared: "pd.DataFrame", baseline: str) -> list[str]:
 
 
 def _about_turbo(table: "pd.DataFrame", baseline: str) -> list[str]:
-    """How Turbo came out, whichever way, and what that does not say."""
+    """Turbo's result, whatever it is, and its limits."""
     known = records(table[table["UA"].notna()])
     rows = [values for values in known if values["objective"].split(", ")[0] == "turbo"]
     rows = [values for values in rows if values["objective"] == "turbo"] or rows
@@ -180,7 +180,7 @@ def difference_with_interval(values: Mapping[str, Any]) -> str:
 
 
 def number_ranges(values: Sequence[int]) -> str:
-    """Whole numbers as people write them: 0-3, 5."""
+    """Integers as ranges: 0-3, 5."""
     ordered = sorted(set(values))
     starts = [v for v in ordered if v - 1 not in ordered]
     ends = [v for v in ordered if v + 1 not in ordered]

@@ -51,7 +51,7 @@ def rows_table(rows: Sequence[Row], baseline: str = BASELINE) -> "pd.DataFrame":
 
 
 def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> "pd.DataFrame":
-    """What the searches on development data tried, and what it scored there.
+    """The values tried by searches on development data, and their scores there.
 
     Args:
         rows: what `summary_rows` returned.
@@ -86,7 +86,7 @@ def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> "pd.DataFrame":
 
 
 def _of_search(facts: dict[str, Any], settled: dict[str, Any]) -> bool:
-    """Whether a run is one of those that chose the searched knobs of another."""
+    """Whether a run belongs to the search that chose the options of another run."""
     searched = settled["searched"]
     same = all(facts[key] == value for key, value in settled.items() if key not in ("searched", "seed", *searched))
     return same and all(facts[knob] in values for knob, values in searched.items())
@@ -142,13 +142,13 @@ def _difference(row: Row, found: dict[str, float | None] | None, p: float | None
 
 
 def _clips(frame: "pd.DataFrame") -> set[tuple[Any, ...]]:
-    """What has to be the same for a paired comparison: the labelled clips, seed by seed."""
+    """What must be equal in a paired comparison: the labelled clips of each seed."""
     labelled = frame[frame["label"].notna()]
     return set(labelled[["id", "seed", "speaker", "label"]].itertuples(index=False, name=None))
 
 
 def _averages(row: Row) -> dict[str, Any]:
-    """What has no interval: means over the runs."""
+    """Scores without an interval, as means over the runs."""
     scores = _metrics(row)
     two_classes = [{name: score[name] for name in ("EER", "ROC_AUC") if name in score} for score in scores]
     flat = [one | _retrieval(score) | _geometry(score) for one, score in zip(two_classes, scores, strict=True)]
@@ -182,7 +182,7 @@ def _geometry(scores: dict[str, Any]) -> dict[str, float | None]:
 
 
 def mean_of_known(values: Sequence[float | None]) -> float:
-    """The mean of the values that are known; NaN where none is."""
+    """The mean of the values that are not None; NaN where there are none."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else float("nan")
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMED = 8
-"""So many runs that the page leaves out are named there."""
+"""Maximum number of omitted runs that the page lists by name."""
 
 SNIPPET = """\
 import json, pathlib, pandas as pd; keys = {keys}
@@ -145,7 +145,7 @@ def leaderboard_table(rows: Sequence[Row], table: "pd.DataFrame", baseline: str)
 
 
 def recompute_snippet(rows: Sequence[Row]) -> str:
-    """Five lines of pandas that give the table's UA and WA again, in the folder that holds the run folders."""
+    """Five lines of pandas that recompute the table's UA and WA in the folder of the run folders."""
     keys = ["objective", *rows[0].differs]
     beyond = {"source", "encoders"} & set(keys)
     file, facts = ("result.json", '(facts | facts["config"])') if beyond else ("config.json", "facts")
@@ -174,12 +174,12 @@ def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: FolderRuns, map
 
 
 def _plain(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the test list itself, with every modality there."""
+    """The rows tested with all modalities."""
     return [row for row in rows if row.split == "test"]
 
 
 def _left_out(found: FolderRuns) -> list[str]:
-    """The runs of the folder that the scores do not hold, counted by kind, and named where they are few."""
+    """The runs of the folder that the scores omit, counted by kind, and named where they are few."""
     kinds = {
         "Failed runs, listed below": found.failed,
         "Unfinished runs, left out": found.unfinished,
