@@ -13,7 +13,6 @@ import threading
 import time
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
 
@@ -33,6 +32,8 @@ def notebook_of(tmp_path, monkeypatch):
     """Puts a notebook of one cell in the place of 04_train."""
 
     def put(source):
+        import nbformat  # takes seconds to load, and nothing else of `make test` needs it
+
         path = tmp_path / "other.ipynb"
         cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(source)]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -76,6 +77,8 @@ def descendants(pid):
 
 
 def test_a_grid_is_run_once_through_the_notebook_and_goes_on_where_it_stopped(quick, tmp_path):
+    import nbformat
+
     lines = []
     configs = [quick(objective="ce", epochs=1), quick(objective="turbo", epochs=1)]
     (run,) = execute(configs[:1], tmp_path, lines.append).runs
