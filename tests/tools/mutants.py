@@ -45,13 +45,13 @@ MUTANTS = [
     # objectives
     Mutant("a direction dropped", "objectives/directions.py", "(losses[0] + losses[1]) / 2", "losses[0]", OBJECTIVES),
     Mutant("directions summed, not averaged", "objectives/directions.py", "losses[1]) / 2", "losses[1])", OBJECTIVES),
-    Mutant("one direction taken twice", "objectives/directions.py", "(y, x_to_y.T)", "(y, x_to_y)", OBJECTIVES),
+    Mutant("one direction taken twice", "objectives/directions.py", "y_to_x = x_to_y.T", "y_to_x = x_to_y", OBJECTIVES),
     Mutant("the plain form one way", "objectives/info_nce.py", "(x_to_y + y_to_x) / 2", "x_to_y", OBJECTIVES),
     Mutant("the positive masked", "objectives/info_nce.py", "~(negatives | positive)", "~negatives", OBJECTIVES),
     Mutant(
         "NT-Xent from the wrong view",
         "objectives/directions.py",
-        "compare(anchors, anchors)",
+        "compare(y, y)",
         "compare(x, x)",
         OBJECTIVES,
     ),

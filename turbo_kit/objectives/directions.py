@@ -7,7 +7,7 @@ the logits of one anchor (`info_nce_per_anchor`, `infoloob_per_anchor`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -28,7 +28,7 @@ def check_direction(direction: str, negatives: str) -> None:
 
 def logits_by_direction(
     x: Tensor, y: Tensor, compare: Callable[[Tensor, Tensor], Tensor], direction: Direction, negatives: Negatives
-) -> list[Tensor]:
+) -> Iterator[Tensor]:
     """The logits of every anchor, for each direction that the loss takes.
 
     Args:
@@ -38,17 +38,15 @@ def logits_by_direction(
         direction: ``"symmetric"`` or ``"one"``, x to y only.
         negatives: ``"other"`` or ``"both"``.
 
-    Returns:
+    Yields:
         One tensor for each direction; row i belongs to anchor i. Its first B columns are the clips of the other view,
         so the positives lie on the diagonal. With ``"both"``, B columns for the anchors' own view follow.
     """
     x_to_y = compare(x, y)
-    anchors_and_logits = [(x, x_to_y)]
+    yield x_to_y if negatives == "other" else torch.cat([x_to_y, compare(x, x)], dim=1)
     if direction == "symmetric":
-        anchors_and_logits.append((y, x_to_y.T))
-    if negatives == "other":
-        return [logits for _, logits in anchors_and_logits]
-    return [torch.cat([logits, compare(anchors, anchors)], dim=1) for anchors, logits in anchors_and_logits]
+        y_to_x = x_to_y.T
+        yield y_to_x if negatives == "other" else torch.cat([y_to_x, compare(y, y)], dim=1)
 
 
 def negatives_by_anchor(
