@@ -11,15 +11,7 @@ from pathlib import Path
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora.corpus import Corpus
-from turbo_kit.corpora.files import (
-    Report,
-    compare_with_published,
-    read_rows,
-    require_utterances,
-    sound_fault,
-    visible,
-    without_repeats,
-)
+from turbo_kit.corpora.files import Report, compare_with_published, read_rows, require_utterances, sound_fault, visible
 from turbo_kit.corpora.utterance import Utterance
 
 SENTENCES = {
@@ -37,14 +29,13 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes.",
 }
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+# How strong the emotion was to be played; a single X is in the name of one file of early copies.
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
-"""How strong the emotion was to be played; a single X is in the name of one file of early copies."""
 
 PUBLISHED = {"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "neutral": 1087, "sad": 1271}
 """Clips with each emotion among the 7,442 of its file list."""
 
-SILENT = ("1076_MTI_SAD_XX",)
-"""Clips that are known to hold no speech."""
+SILENT = ("1076_MTI_SAD_XX",)  # clips that are known to hold no speech
 
 DOWNLOAD = (
     "CREMA-D may be downloaded freely, under the Open Database License 1.0 "
@@ -76,7 +67,7 @@ def load_crema_d(folder: Path) -> Corpus:
     problems: list[str] = []
     actors = _actors(folder / "VideoDemographics.csv", problems.append)
     read = _utterances(sounds, actors, problems.append)
-    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(read, folder, problems)
     found = Counter(u.label or "" for u in utterances)
     about = (
         f"CREMA-D: {len(utterances):,} clips of actors; found of the published counts: "
@@ -105,18 +96,10 @@ def _utterances(
         if fault:
             report(fault)
             continue
-        speaker, sentence = name["actor"], SENTENCES[name["sentence"]]
-        yield (
-            str(sound),
-            Utterance(
-                id=f"{speaker}_{name['sentence']}_{name['emotion']}_{name['level']:X<2}",
-                path=sound,
-                text=sentence,
-                label=EMOTIONS[name["emotion"]],
-                speaker=speaker,
-                extra={"level": LEVELS[name["level"]], **actors.get(speaker, {})},
-            ),
-        )
+        id = f"{name['actor']}_{name['sentence']}_{name['emotion']}_{name['level']:X<2}"
+        text, label = SENTENCES[name["sentence"]], EMOTIONS[name["emotion"]]
+        extra = {"level": LEVELS[name["level"]], **actors.get(name["actor"], {})}
+        yield str(sound), Utterance(id, sound, text, label, name["actor"], extra=extra)
 
 
 def _actors(table: Path, report: Report) -> dict[str, dict[str, str | float]]:

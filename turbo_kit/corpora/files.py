@@ -3,7 +3,7 @@
 import csv
 import json
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,9 @@ from turbo_kit.corpora.utterance import Utterance
 Report = Callable[[str], object]
 """Takes what is wrong with a line or a file that is left out, such as the `append` of a list of problems."""
 
-LONGEST = 10
-"""A row of a table may run over so many lines; a quotation mark that is never closed then costs one row."""
-
-EMPTY = 44
-"""Bytes of a WAV file without samples: its header alone."""
-
-POINTER = b"version https://git-lfs"
-"""How the stub of a file begins that Git LFS has not fetched."""
+LONGEST = 10  # lines that a row of a table may run over; a quotation mark that is never closed then costs one row
+EMPTY = 44  # bytes of a WAV file without samples: its header alone
+POINTER = b"version https://git-lfs"  # how the stub of a file begins that Git LFS has not fetched
 
 # Windows-1252 read as Latin-1, or kept as such in UTF-8, leaves control characters in the place of its punctuation.
 _PUNCTUATION = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
@@ -161,28 +156,22 @@ def visible(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
-def without_repeats(found: Iterator[tuple[str, Utterance]], report: Report) -> Iterator[Utterance]:
-    """Utterances without those whose id has occurred; each of these is reported.
-
-    Args:
-        found: utterances with their places.
-        report: told of each utterance that is left out.
-    """
-    places: dict[str, str] = {}
-    for where, utterance in found:
-        if utterance.id in places:
-            report(f"{where}: id {utterance.id!r} stands in {places[utterance.id]} already")
-        else:
-            places[utterance.id] = where
-            yield utterance
-
-
-def require_utterances(utterances: Sequence[Utterance], folder: Path, problems: Sequence[str]) -> tuple[Utterance, ...]:
-    """The utterances, of which there must be one.
+def require_utterances(
+    found: Iterable[tuple[str, Utterance]], folder: Path, problems: list[str]
+) -> tuple[Utterance, ...]:
+    """The utterances that are found with their places, without those whose id has occurred, which become problems.
 
     Raises:
-        InputError: none; the message names the first problems.
+        InputError: there is none; the message names the first problems.
     """
+    places: dict[str, str] = {}
+    utterances = []
+    for where, utterance in found:
+        if utterance.id in places:
+            problems.append(f"{where}: id {utterance.id!r} stands in {places[utterance.id]} already")
+        else:
+            places[utterance.id] = where
+            utterances.append(utterance)
     if not utterances:
         shown = "".join(f"\n{problem}" for problem in problems[:3]) or "\nno clip in it."
         raise InputError(f"{folder}: none of its clips can be used. Restore the folder as distributed.{shown}")

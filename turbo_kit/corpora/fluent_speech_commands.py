@@ -11,19 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora.corpus import Corpus
-from turbo_kit.corpora.files import (
-    Report,
-    compare_with_published,
-    read_rows,
-    require_utterances,
-    sound_fault,
-    without_repeats,
-)
+from turbo_kit.corpora.files import Report, compare_with_published, read_rows, require_utterances, sound_fault
 from turbo_kit.corpora.utterance import Utterance
 
 NAME = "fluent_speech_commands_dataset"
-LISTS = {"train": "train", "valid": "dev", "test": "test"}
-"""The list of a fold by the name of the corpus's own."""
+LISTS = {"train": "train", "valid": "dev", "test": "test"}  # the list of a fold by the name of the corpus's own
 
 PUBLISHED = {"train": 23132, "dev": 3118, "test": 3793}
 """Utterances of each list, of 77, 10 and 10 speakers."""
@@ -68,7 +60,7 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
         raise InputError(f"{folder}: no data/train_data.csv, valid_data.csv or test_data.csv in it. {DOWNLOAD}")
     problems: list[str] = []
     read = (found for name in LISTS for found in _utterances(root, name, labels, problems.append))
-    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(read, folder, problems)
     classes = tuple(sorted({u.label for u in utterances if u.label is not None}))
     sentences = len({u.text for u in utterances})
     about = (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora.corpus import Corpus
-from turbo_kit.corpora.files import EMPTY, Report, is_file, require_utterances, sound_fault, visible, without_repeats
+from turbo_kit.corpora.files import EMPTY, Report, is_file, require_utterances, sound_fault, visible
 from turbo_kit.corpora.fingerprints import cache_folder
 from turbo_kit.corpora.utterance import Utterance
 
@@ -25,18 +25,14 @@ if TYPE_CHECKING:
 
 REQUIRED = ("audio", "text", "label", "speaker")
 
+# Words in the name of a file or a folder that say which list it holds.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "dev"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-"""Words in the name of a file or a folder that say which list it holds."""
-
-SUFFIXES = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3"}
-"""Suffix of a sound by its first bytes: players go by it."""
-
-ROWS = 64
-"""Rows in memory at once, with their sound."""
+SUFFIXES = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3"}  # by a sound's first bytes
+ROWS = 64  # rows in memory at once, with their sound
 
 Row = dict[str, Any]
 
@@ -74,8 +70,7 @@ def load_huggingface(
     roles |= {"group": group, "template": template, "id": id}
     problems: list[str] = []
     classes: dict[str, None] = {}  # in the order of the first dataset that names them
-    found = without_repeats(_utterances(path, roles, classes, problems.append), problems.append)
-    utterances = require_utterances(list(found), path, problems)
+    utterances = require_utterances(_utterances(path, roles, classes, problems.append), path, problems)
     used = {u.label for u in utterances if u.label is not None}
     named = [name for name in classes if name in used]
     ordered = (*named, *sorted(used - set(named)))
@@ -107,21 +102,12 @@ def _utterances(
 
 
 def _utterance(given: Mapping[str, str | float], sound: Path, split: str, extra: dict[str, str | float]) -> Utterance:
-    words = {role: str(value).strip() for role, value in given.items()}
+    words: dict[str, Any] = {role: str(value).strip() for role, value in given.items()}
     for role in ("text", "speaker", "id"):
         if not words[role]:
             raise InputError(f"{role} is empty")
-    return Utterance(
-        id=words["id"],
-        path=sound,
-        text=words["text"],
-        label=words["label"] or None,
-        speaker=words["speaker"],
-        group=words.get("group", ""),
-        template=words.get("template", ""),
-        split=split,
-        extra=extra,
-    )
+    words["label"] = words["label"] or None
+    return Utterance(path=sound, split=split, extra=extra, **words)
 
 
 def _files(root: Path, report: Report) -> list[tuple[Path, str]]:

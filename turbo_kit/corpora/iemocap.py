@@ -13,26 +13,16 @@ from pathlib import Path
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora.corpus import Corpus
-from turbo_kit.corpora.files import (
-    Report,
-    compare_with_published,
-    read_lines,
-    require_utterances,
-    sound_fault,
-    visible,
-    without_repeats,
-)
+from turbo_kit.corpora.files import Report, compare_with_published, read_lines, require_utterances, sound_fault, visible
 from turbo_kit.corpora.utterance import Utterance
 
 SESSIONS = range(1, 6)
 PARTS = ("all", "improvised", "scripted")
 
+# Class of each label, by the number of classes; turns with any other label are left out.
 _FOUR = {"neu": "neutral", "hap": "happy", "exc": "happy", "sad": "sad", "ang": "angry"}
 LABELS = {4: _FOUR, 5: _FOUR | {"fru": "frustrated"}, 6: _FOUR | {"exc": "excited", "fru": "frustrated"}}
-"""Class of each label, by the number of classes; turns with any other label are left out."""
-
-OTHERS = ("sur", "fea", "dis", "oth", "xxx")
-"""Labels that no class is made of: surprise, fear, disgust, other, no majority."""
+OTHERS = ("sur", "fea", "dis", "oth", "xxx")  # of no class: surprise, fear, disgust, other, no majority
 
 PUBLISHED = {"neu": 1708, "hap": 595, "exc": 1041, "sad": 1084, "ang": 1103, "fru": 1849}
 """Turns with each label in the whole corpus; happy, excited, sad, angry and neutral are the usual 5,531."""
@@ -78,7 +68,7 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
     problems = [f"{session}: this session is missing" for session in sessions if not session.is_dir()]
     unused: Counter[str] = Counter()
     read = (turn for session in sessions for turn in _turns(session, names, part, unused, problems.append))
-    turns = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
+    turns = require_utterances(read, folder, problems)
     return Corpus(
         "iemocap",
         turns,
@@ -105,24 +95,16 @@ def _turns(
                 unused[label] += 1
                 continue
             sound = session / "sentences" / "wav" / name.rsplit("_", 1)[0] / f"{name}.wav"
-            fault = sound_fault(sound) if words.get(name) else f"no words of turn {name} in {transcript}"
+            text = words.get(name, "")
+            fault = sound_fault(sound) if text else f"no words of turn {name} in {transcript}"
             if fault:
                 report(f"{where}: {fault}")
                 continue
+            speaker = f"{session.name}-{name.rsplit('_', 1)[1][0]}"  # F or M: who speaks in this turn
+            seconds = float(turn["end"]) - float(turn["start"])
             rated = {scale: float(turn[scale]) for scale in ("valence", "arousal", "dominance")}
-            yield (
-                where,
-                Utterance(
-                    id=name,
-                    path=sound,
-                    text=words[name],
-                    label=names[label],
-                    speaker=f"{session.name}-{name.rsplit('_', 1)[1][0]}",  # F or M: who speaks in this turn
-                    group=session.name,
-                    seconds=float(turn["end"]) - float(turn["start"]),
-                    extra={"emotion": label, **rated, "part": kind},
-                ),
-            )
+            extra = {"emotion": label, **rated, "part": kind}
+            yield where, Utterance(name, sound, text, names[label], speaker, session.name, seconds=seconds, extra=extra)
 
 
 def _dialogues(session: Path, report: Report) -> list[Path]:

@@ -12,35 +12,20 @@ from pathlib import Path
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora.corpus import Corpus
-from turbo_kit.corpora.files import (
-    Report,
-    compare_with_published,
-    read_rows,
-    require_utterances,
-    sound_fault,
-    without_repeats,
-)
+from turbo_kit.corpora.files import Report, compare_with_published, read_rows, require_utterances, sound_fault
 from turbo_kit.corpora.utterance import Utterance
 
 EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
 SENTIMENTS = ("neutral", "positive", "negative")
 CLASSES = {"emotion": EMOTIONS, "sentiment": SENTIMENTS}
 
+# The folder of clips of each list.
 LISTS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
-"""The folder of clips of each list."""
 
 PUBLISHED = {"train": 9989, "dev": 1109, "test": 2610}
 """Utterances of each list."""
 
-PUBLISHED_EMOTIONS = {
-    "neutral": 6436,
-    "joy": 2308,
-    "surprise": 1636,
-    "anger": 1607,
-    "sadness": 1002,
-    "disgust": 361,
-    "fear": 358,
-}
+PUBLISHED_EMOTIONS = dict(zip(EMOTIONS, (6436, 2308, 1636, 1607, 1002, 361, 358), strict=True))
 """Utterances with each emotion, in all three lists."""
 
 BROKEN = {
@@ -91,7 +76,7 @@ def load_meld(folder: Path, labels: str = "emotion") -> Corpus:
         for name, table in tables.items()
         for found in _utterances(name, table, clips[name] or table.parent / LISTS[name], labels, problems.append)
     )
-    utterances = require_utterances(list(without_repeats(read, problems.append)), folder, problems)
+    utterances = require_utterances(read, folder, problems)
     return Corpus(
         "meld",
         utterances,

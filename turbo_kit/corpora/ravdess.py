@@ -54,8 +54,8 @@ def load_ravdess(folder: Path, classes: str = "8") -> Corpus:
         raise InputError(f"{folder}: no Actor_01 to Actor_24 in it. {DOWNLOAD}")
     merged = {"calm": "neutral"} if classes == "7" else {}
     problems: list[str] = []
-    clips = [clip for place in places for clip in _utterances(place, merged, problems.append)]
-    utterances = require_utterances(clips, folder, problems)
+    read = (clip for place in places for clip in _utterances(place, merged, problems.append))
+    utterances = require_utterances(read, folder, problems)
     found = Counter(str(u.extra["emotion"]) for u in utterances)
     about = (
         f"RAVDESS: {len(utterances):,} spoken clips of actors; found of the published counts: "
@@ -64,20 +64,21 @@ def load_ravdess(folder: Path, classes: str = "8") -> Corpus:
         "speakers apart; two sentences are too few to keep them apart as well."
     )
     names = tuple(dict.fromkeys(merged.get(emotion, emotion) for emotion in EMOTIONS))
-    published = {f"{actor:02d}": 60 for actor in ACTORS}
+    published = Counter({f"{actor:02d}": 60 for actor in ACTORS})
     for emotion, count in PUBLISHED.items():
-        name = merged.get(emotion, emotion)
-        published[name] = published.get(name, 0) + count
+        published[merged.get(emotion, emotion)] += count
     return Corpus("ravdess", utterances, names, about, problems=tuple(problems), published=published)
 
 
-def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator[Utterance]:
+def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator[tuple[str, Utterance]]:
     """The spoken clips of an actor's folder; songs, which another archive adds to it, are not read."""
     actor = place.name.removeprefix("Actor_")
     if not place.is_dir():
         report(f"{place}: this actor is missing")
         return
-    expected = {sound.name: sound for sound in (place / f"03-01-{key}-{actor}.wav" for key in _keys())}
+    codes = product(range(1, 9), (1, 2), (1, 2), (1, 2))  # of emotion, intensity, statement and repetition
+    keys = ("-".join(f"{code:02d}" for code in key) for key in codes if key[:2] != (1, 2))  # neutral is never strong
+    expected = {sound.name: sound for sound in (place / f"03-01-{key}-{actor}.wav" for key in keys)}
     for sound in visible(place, "*.wav"):
         name = _NAME.fullmatch(sound.stem)
         song = name is not None and name["channel"] == "02" and name["actor"] == actor
@@ -88,24 +89,7 @@ def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator
             report(fault)
             continue
         emotion, intensity, statement, repetition = (int(code) for code in sound.stem.split("-")[2:6])
-        label = EMOTIONS[emotion - 1]
-        yield Utterance(
-            id=sound.stem,
-            path=sound,
-            text=STATEMENTS[statement - 1],
-            label=merged.get(label, label),
-            speaker=actor,
-            extra={
-                "emotion": label,
-                "intensity": INTENSITIES[intensity - 1],
-                "repetition": float(repetition),
-                "sex": "male" if int(actor) % 2 else "female",
-            },
-        )
-
-
-def _keys() -> Iterator[str]:
-    """Emotion, intensity, statement and repetition of the 60 clips of an actor."""
-    for emotion, intensity, *others in product(range(1, 9), (1, 2), (1, 2), (1, 2)):
-        if emotion > 1 or intensity == 1:
-            yield "-".join(f"{code:02d}" for code in (emotion, intensity, *others))
+        text, played = STATEMENTS[statement - 1], EMOTIONS[emotion - 1]
+        extra = {"emotion": played, "intensity": INTENSITIES[intensity - 1], "repetition": float(repetition)}
+        extra["sex"] = "male" if int(actor) % 2 else "female"
+        yield str(sound), Utterance(sound.stem, sound, text, merged.get(played, played), actor, extra=extra)
