@@ -1,12 +1,9 @@
-"""What a notebook asks of its `parameters` cell before it does anything else, and how it shows what others wrote."""
+"""The check of a notebook's parameters, before it does anything else."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
 from turbo_kit.config import InputError, notebook_literals, unknown
-from turbo_kit.model.card import as_markdown
-
-__all__ = ["as_markdown", "check_parameters"]
 
 _CHECKED = "_parameters_checked"
 _TYPES = {
