@@ -38,7 +38,8 @@ def source_fingerprint() -> str:
     package = Path(__file__).parent
     files = [package / "runs.py", package / "identity.py"]
     for room in ("board", "config", "corpora", "encoders", "metrics", "model", "objectives", "training"):
-        files += sorted((package / room).glob("*.py"))
+        sources = sorted((package / room).rglob("*.py"))
+        files += [file for file in sources if not {"demo", "weights"} & set(file.relative_to(package).parts)]
     for reads_only in ("metrics/statistics.py", "corpora/check.py"):  # compare finished runs; describe a corpus
         files.remove(package / reads_only)
     digest = hashlib.sha256()
