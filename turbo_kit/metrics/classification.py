@@ -67,8 +67,7 @@ def selection_score(scores: Mapping[str, Any]) -> float:
         InputError: the score is undefined, because the data hold too few labels.
     """
     name = "EER" if "EER" in scores else "UA"
-    value = scores[name]
-    if value is None:
+    if (value := scores[name]) is None:
         needed = "a labelled clip of each of the two classes" if name == "EER" else "a labelled clip"
         raise InputError(
             f"{name} is undefined on these clips, so no model can be chosen by it: expected at least {needed}; "
@@ -94,14 +93,12 @@ def _check(labels: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[
             f"probabilities have shape {probabilities.shape}, expected {(len(labels), len(classes))}: "
             f"one row for each of the {len(labels)} labels and one column for each of {list(classes)}"
         )
-    beyond = np.flatnonzero(labels >= len(classes))
-    if beyond.size:
+    if (beyond := np.flatnonzero(labels >= len(classes))).size:
         raise InputError(
             f"label {labels[beyond[0]]} in row {beyond[0]} names no class: expected 0 to {len(classes) - 1}, "
             "or -1 for unlabelled"
         )
-    broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
-    if broken.size:
+    if (broken := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))).size:
         raise InputError(
             f"probabilities of row {broken[0]} are not finite ({broken.size} such rows): the model has diverged; "
             "lower the learning rate or the contrastive weight"

@@ -92,8 +92,7 @@ def equal_error_rate(truth: Truth, score: NDArray[np.floating[Any]]) -> float:
     """EER: the rate at which false accepts and false rejects are equal, by linear interpolation on the curve.
 
     Args:
-        truth: as for `det_curve`.
-        score: as for `det_curve`.
+        truth, score: as for `det_curve`.
 
     Raises:
         InputError: as for `det_curve`.
@@ -141,7 +140,8 @@ def at_threshold(truth: Truth, score: NDArray[np.floating[Any]], threshold: floa
     """
     positive, score = _checked(truth, score)
     wrong = (score >= threshold) != positive
-    false_accept, false_reject, errors = (_share(wrong[of]) for of in (~positive, positive, slice(None)))
+    groups = (wrong[~positive], wrong[positive], wrong)
+    false_accept, false_reject, errors = (float(group.mean()) if len(group) else None for group in groups)
     known = [rate for rate in (false_accept, false_reject) if rate is not None]
     return {
         "false_accept_rate": false_accept,
@@ -166,24 +166,18 @@ def truth_and_score(
     return truth, labelled[f"p_{classes[1]}"].to_numpy(np.float64)
 
 
-def _share(wrong: NDArray[np.bool_]) -> float | None:
-    return float(wrong.mean()) if len(wrong) else None
-
-
 def _checked(truth: NDArray[Any], score: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     truth, score = np.asarray(truth), np.asarray(score)
     if truth.ndim != 1 or truth.shape != score.shape:
         raise InputError(
             f"truth and score have shapes {truth.shape} and {score.shape}: give one number of each for every clip"
         )
-    other = np.flatnonzero((truth != 0) & (truth != 1))
-    if other.size:
+    if (other := np.flatnonzero((truth != 0) & (truth != 1))).size:
         raise InputError(
             f"truth of clip {other[0]} is {truth[other[0]]}: expected 1 for a positive clip and 0 for a negative one; "
             "leave unlabelled clips out"
         )
-    broken = np.flatnonzero(~np.isfinite(score))
-    if broken.size:
+    if (broken := np.flatnonzero(~np.isfinite(score))).size:
         raise InputError(
             f"score of clip {broken[0]} is {score[broken[0]]} ({broken.size} such clips): it must be finite"
         )

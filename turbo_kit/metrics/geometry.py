@@ -69,9 +69,7 @@ def alignment(first: Vectors, second: Vectors) -> float:
         From 0 (each pair in one place) to 4; ``nan`` without rows or with a row of zeros.
     """
     a, b = _unit(first), _unit(second)
-    if a is None or b is None:
-        return nan
-    return float(((a - b) ** 2).sum(axis=1).mean())
+    return nan if a is None or b is None else float(((a - b) ** 2).sum(axis=1).mean())
 
 
 def uniformity(vectors: Vectors) -> float:
@@ -106,9 +104,7 @@ def modality_gap(first: Vectors, second: Vectors) -> float:
         From 0 to 2; ``nan`` without rows or with a row of zeros.
     """
     a, b = _unit(first), _unit(second)
-    if a is None or b is None:
-        return nan
-    return float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
+    return nan if a is None or b is None else float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
 
 
 def effective_rank(vectors: Vectors) -> float:
@@ -138,12 +134,10 @@ def effective_rank(vectors: Vectors) -> float:
 
 
 def _space(vectors: Mapping[str, Vectors], name: str) -> dict[str, Any]:
+    space: dict[str, Any] = {}
     for modality, x in vectors.items():
         _check(x, f"{name} embeddings of {modality!r}")
-    space: dict[str, Any] = {
-        modality: {"uniformity": _json(uniformity(x)), "effective_rank": _json(effective_rank(x))}
-        for modality, x in vectors.items()
-    }
+        space[modality] = {"uniformity": _json(uniformity(x)), "effective_rank": _json(effective_rank(x))}
     space["cross_modal"] = {}
     for (one, x), (other, y) in combinations(vectors.items(), 2):
         if len(x) != len(y):
@@ -173,6 +167,5 @@ def _json(value: float) -> float | None:
 def _check(vectors: Vectors, name: str) -> None:
     if vectors.ndim != 2:
         raise InputError(f"{name} have shape {vectors.shape}, expected (N, D)")
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if broken.size:
+    if (broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
         raise InputError(f"{name} are not finite in row {broken[0]} ({broken.size} such rows): the model has diverged")

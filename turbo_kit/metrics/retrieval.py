@@ -98,8 +98,7 @@ def _check(audio: NDArray[Any], text: NDArray[Any], texts: Sequence[str], ks: Se
     if len(texts) != len(audio) or not len(audio):
         raise InputError(f"found {len(texts)} transcripts for {len(audio)} embeddings: expected one each, at least one")
     for name, vectors in (("audio", audio), ("text", text)):
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if broken.size:
+        if (broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
             raise InputError(f"{name} embedding in row {broken[0]} is not finite ({broken.size} such rows)")
     if any(k < 1 for k in ks):
         raise InputError(f"retrieval depths are {list(ks)}: expected each to be at least 1")

@@ -12,6 +12,7 @@ from turbo_kit.metrics.detection import crossing
 if TYPE_CHECKING:
     import pandas as pd
 
+Floats = NDArray[np.float64]
 Statistic = Literal["UA", "WA"]
 
 SIGNIFICANCE = 0.05
@@ -47,8 +48,8 @@ def speaker_bootstrap(
         InputError: a column is missing, nothing is labelled, a labelled row has a gap, a clip occurs twice under one
             seed or has two speakers, or statistic, resamples or level cannot be used.
     """
-    hit, total = _counts(_tidy(frame, "frame"))
-    return _interval(_resampled(hit, total, statistic, resamples, seed), total.shape[1], level)
+    hit, total = _counts(_tidy(frame, "frame"), statistic)
+    return _interval(_resampled(hit, total, resamples, seed), total.shape[1], level)
 
 
 def detection_bootstrap(
@@ -67,9 +68,7 @@ def detection_bootstrap(
         frame: one row for each clip and run, with the columns speaker, fold, seed, positive (whether the clip belongs
             to the positive class) and score.
         statistic: which of the two.
-        resamples: as for `speaker_bootstrap`.
-        level: as for `speaker_bootstrap`.
-        seed: as for `speaker_bootstrap`.
+        resamples, level, seed: as for `speaker_bootstrap`.
 
     Returns:
         As `speaker_bootstrap`; all None where no run has clips of both classes.
@@ -77,12 +76,8 @@ def detection_bootstrap(
     speaker, names = frame["speaker"].factorize(sort=True)
     positive, score = frame["positive"].to_numpy(bool), frame["score"].to_numpy(float)
     times = _draws(len(names), resamples, seed)
-    runs = np.array(
-        [
-            _detection(times[:, speaker[clips]], positive[clips], score[clips], statistic)
-            for clips in frame.groupby(["fold", "seed"]).indices.values()
-        ]
-    )
+    clips_of_runs = frame.groupby(["fold", "seed"]).indices.values()
+    runs = np.array([_detection(times[:, speaker[i]], positive[i], score[i], statistic) for i in clips_of_runs])
     found = _mean_of_drawn(np.nan_to_num(runs), ~np.isnan(runs), axis=0)
     defined = ~np.isnan(runs).all(axis=0)
     if not defined[0]:
@@ -113,9 +108,7 @@ def paired_difference(
     Args:
         frame_a: as for ``speaker_bootstrap``.
         frame_b: the same clips under the same seeds, with other predictions.
-        statistic: as for ``speaker_bootstrap``.
-        resamples: as for ``speaker_bootstrap``.
-        level: as for ``speaker_bootstrap``.
+        statistic, resamples, level: as for ``speaker_bootstrap``.
         seed: as for ``speaker_bootstrap``, and of the random swaps.
 
     Returns:
@@ -128,10 +121,10 @@ def paired_difference(
     """
     a, b = _tidy(frame_a, "frame_a"), _tidy(frame_b, "frame_b")
     _check_same(a, b)
-    (hit_a, total), (hit_b, _) = _counts(a), _counts(b)
-    scores = [_resampled(hit, total, statistic, resamples, seed) for hit in (hit_a, hit_b)]
-    found = _interval(scores[0] - scores[1], total.shape[1], level)
-    contributions = _contributions(hit_a - hit_b, total, statistic)
+    (hit_a, total), (hit_b, _) = _counts(a, statistic), _counts(b, statistic)
+    differences = _resampled(hit_a, total, resamples, seed) - _resampled(hit_b, total, resamples, seed)
+    found = _interval(differences, total.shape[1], level)
+    contributions = _contributions(hit_a - hit_b, total)
     return found | {"p": _sign_flip(contributions, seed), "effect_size": _effect_size(contributions)}
 
 
@@ -176,44 +169,42 @@ def verdict(difference: Mapping[str, float | None], p: float | None = None) -> s
     return "better" if low > 0 else "worse"
 
 
-def _counts(frame: "pd.DataFrame") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The clips that are right, and all clips: (seeds, speakers, classes) each."""
+def _counts(frame: "pd.DataFrame", statistic: Statistic) -> tuple[Floats, Floats]:
+    """The clips that are right, and all clips: (seeds, speakers, classes) each, all classes as one for WA."""
+    if statistic not in ("UA", "WA"):
+        raise InputError(f"statistic is {statistic!r}, expected 'UA' or 'WA'")
     index = [frame[column].factorize(sort=True)[0] for column in ("seed", "speaker", "label")]
     total = np.zeros([codes.max() + 1 for codes in index])
     hit = np.zeros_like(total)
     np.add.at(total, tuple(index), 1)
     np.add.at(hit, tuple(index), frame["predicted"].eq(frame["label"]).to_numpy())
-    return hit, total
+    return (hit, total) if statistic == "UA" else (hit.sum(axis=2, keepdims=True), total.sum(axis=2, keepdims=True))
 
 
-def _contributions(gain: NDArray[np.float64], total: NDArray[np.float64], statistic: Statistic) -> NDArray[np.float64]:
+def _contributions(gain: Floats, total: Floats) -> Floats:
     """(speakers,) parts of the score that sum to it, from right (or more right) clips and all clips."""
-    if statistic == "WA":
-        gain, total = gain.sum(axis=2, keepdims=True), total.sum(axis=2, keepdims=True)
     clips = total.sum(axis=1, keepdims=True)
     share = np.divide(gain, clips, out=np.zeros_like(gain), where=clips > 0)
     return np.asarray((share.sum(axis=2) / (clips > 0).sum(axis=2)).mean(axis=0))
 
 
-def _sign_flip(contributions: NDArray[np.float64], seed: int) -> float | None:
+def _sign_flip(contributions: Floats, seed: int) -> float | None:
     """Two-sided p of the sum of the contributions, where each may as well have had the other sign."""
-    speakers = len(contributions)
-    if speakers < 2:
+    if (speakers := len(contributions)) < 2:
         return None
     noise = 1e-9 * np.abs(contributions).sum()  # a swap that gives the same sum but for rounding counts as the same
     reached = abs(contributions.sum()) - noise
     if speakers <= EXACT_UP_TO:
         swapped = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
         return float((np.abs((1 - 2 * swapped) @ contributions) >= reached).mean())
-    rng = np.random.default_rng(seed)
-    count = 1
+    rng, count = np.random.default_rng(seed), 1
     for start in range(0, FLIPS, 1000):  # a part at a time, for the memory that many speakers would need
         swapped = rng.integers(2, size=(min(1000, FLIPS - start), speakers))
         count += int((np.abs((1 - 2 * swapped) @ contributions) >= reached).sum())
     return count / (1 + FLIPS)
 
 
-def _effect_size(contributions: NDArray[np.float64]) -> float | None:
+def _effect_size(contributions: Floats) -> float | None:
     if len(contributions) < 2:
         return None
     deviation = contributions.std(ddof=1)
@@ -221,22 +212,16 @@ def _effect_size(contributions: NDArray[np.float64]) -> float | None:
     return None if alike else float(contributions.mean() / deviation)
 
 
-def _resampled(
-    hit: NDArray[np.float64], total: NDArray[np.float64], statistic: Statistic, resamples: int, seed: int
-) -> NDArray[np.float64]:
+def _resampled(hit: Floats, total: Floats, resamples: int, seed: int) -> Floats:
     """(1 + resamples,) scores: of the data as they are, then of each draw of speakers."""
-    if statistic not in ("UA", "WA"):
-        raise InputError(f"statistic is {statistic!r}, expected 'UA' or 'WA'")
     times = _draws(total.shape[1], resamples, seed)
     hit, total = times @ hit, times @ total  # (seeds, 1 + resamples, classes)
-    if statistic == "WA":
-        hit, total = hit.sum(axis=2, keepdims=True), total.sum(axis=2, keepdims=True)
     # A class, or a whole seed, whose clips were not drawn takes no part in the mean.
     recall = np.divide(hit, total, out=np.zeros_like(hit), where=total > 0)
     return _mean_of_drawn(_mean_of_drawn(recall, total, axis=2), total.sum(axis=2), axis=0)
 
 
-def _draws(speakers: int, resamples: int, seed: int) -> NDArray[np.float64]:
+def _draws(speakers: int, resamples: int, seed: int) -> Floats:
     """(1 + resamples, speakers) how often each speaker is drawn: first the data as they are, each speaker once."""
     if resamples < 1:
         raise InputError(f"resamples is {resamples}, expected at least 1, such as 2000")
@@ -244,9 +229,7 @@ def _draws(speakers: int, resamples: int, seed: int) -> NDArray[np.float64]:
     return np.vstack([np.ones(speakers), drawn])
 
 
-def _detection(
-    times: NDArray[np.float64], positive: NDArray[np.bool_], score: NDArray[np.float64], statistic: str
-) -> NDArray[np.float64]:
+def _detection(times: Floats, positive: NDArray[np.bool_], score: Floats, statistic: str) -> Floats:
     """(R,) EER or ROC-AUC where clip n is there times[r, n] times; NaN where a class is not there at all."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.diff(score[order]) != 0, True)  # of the clips of one score
@@ -262,12 +245,12 @@ def _detection(
     return np.asarray((np.diff(false_accept) * (hit[:, 1:] + hit[:, :-1]) / 2).sum(axis=1))
 
 
-def _mean_of_drawn(values: NDArray[np.float64], clips: NDArray[Any], axis: int) -> NDArray[np.float64]:
+def _mean_of_drawn(values: Floats, clips: NDArray[Any], axis: int) -> Floats:
     present = clips > 0
     return np.asarray((values * present).sum(axis=axis) / np.maximum(present.sum(axis=axis), 1))
 
 
-def _interval(scores: NDArray[np.float64], speakers: int, level: float) -> dict[str, float | None]:
+def _interval(scores: Floats, speakers: int, level: float) -> dict[str, float | None]:
     from scipy.stats import norm, t
 
     if not 0 < level < 1:
@@ -281,29 +264,25 @@ def _interval(scores: NDArray[np.float64], speakers: int, level: float) -> dict[
 
 def _tidy(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     columns = ["id", "speaker", "label", "predicted", "seed"]
-    missing = [column for column in columns if column not in frame]
-    if missing:
+    if missing := [column for column in columns if column not in frame]:
         raise InputError(f"{name} lacks {', '.join(missing)}: expected the columns {', '.join(columns)}")
     tidy = frame.loc[frame["label"].notna(), columns]
     if tidy.empty:
         raise InputError(f"{name} has {len(frame)} rows and none with a label: expected predictions of labelled clips")
     for column in columns:  # a clip of no speaker would else count as one of the last speaker's
-        gaps = tidy["id"][tidy[column].isna().to_numpy()]
-        if len(gaps):
+        if len(gaps := tidy["id"][tidy[column].isna().to_numpy()]):
             raise InputError(
                 f"{name} has no {column} for clip {gaps.iloc[0]!r} ({len(gaps)} such rows): fill the column or leave "
                 "those rows out"
             )
-    twice = tidy[tidy.duplicated(["id", "seed"])]
-    if len(twice):
+    if len(twice := tidy[tidy.duplicated(["id", "seed"])]):
         clip, seed = twice["id"].iloc[0], twice["seed"].iloc[0]
         raise InputError(
             f"{name} holds clip {clip!r} more than once under seed {seed!s} ({len(twice)} rows "
             "too many): expected one row for each clip and seed; give the predictions of one setting only"
         )
     speakers = tidy.groupby("id")["speaker"].nunique()
-    shared = speakers.index[speakers > 1]
-    if len(shared):
+    if len(shared := speakers.index[speakers > 1]):
         raise InputError(f"{name} gives clip {shared[0]!r} several speakers: expected one")
     return tidy.sort_values(["id", "seed"], ignore_index=True)
 
@@ -311,15 +290,13 @@ def _tidy(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
 def _check_same(a: "pd.DataFrame", b: "pd.DataFrame") -> None:
     advice = "compare runs of the same corpus, folds and seeds"
     for column in ("id", "seed"):
-        only: set[Any] = set(a[column]) ^ set(b[column])
-        if only:
+        if only := set(a[column]) ^ set(b[column]):
             raise InputError(f"the two differ in {column}: only one has {_some(only)}; {advice}")
     if len(a) != len(b) or not (a[["id", "seed"]] == b[["id", "seed"]]).all(axis=None):
         pairs = [set(zip(frame["id"], frame["seed"], strict=True)) for frame in (a, b)]
         raise InputError(f"the two differ in (id, seed): only one has {_some(pairs[0] ^ pairs[1])}; {advice}")
     for column in ("speaker", "label"):
-        other = (a[column] != b[column]).to_numpy().nonzero()[0]
-        if other.size:
+        if (other := np.flatnonzero(a[column] != b[column])).size:
             clip, one, two = a["id"][other[0]], a[column][other[0]], b[column][other[0]]
             raise InputError(f"the two differ in {column}: clip {clip!r} has {one!r} in one and {two!r} in the other")
 
