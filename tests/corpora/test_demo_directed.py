@@ -9,8 +9,10 @@ import pytest
 import soundfile
 
 from turbo_kit import load_corpus
+from turbo_kit.corpora import EMBEDDED
 from turbo_kit.corpora.decoding import decode
-from turbo_kit.corpora.demo_directed import FOLDER
+
+FOLDER = EMBEDDED["demo-directed"].parent
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 import inspect
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from turbo_kit.config import InputError, RunConfig, unknown
 from turbo_kit.corpora.conditions import under_conditions
 from turbo_kit.corpora.corpus import Corpus, Fold
 from turbo_kit.corpora.crema_d import load_crema_d
-from turbo_kit.corpora.demo_directed import load_demo_directed
-from turbo_kit.corpora.demo_emotion import load_demo_emotion
 from turbo_kit.corpora.files import user_path
 from turbo_kit.corpora.fluent_speech_commands import load_fluent_speech_commands
 from turbo_kit.corpora.huggingface import load_huggingface
@@ -22,25 +21,12 @@ from turbo_kit.corpora.utterance import Utterance
 
 log = logging.getLogger(__name__)
 
-__all__ = [
-    "EMBEDDED",
-    "FOLD_OPTIONS",
-    "FROM_FILES",
-    "Corpus",
-    "Fold",
-    "Utterance",
-    "load_corpus",
-    "load_fold",
-    "load_iemocap",
-    "load_manifest",
-    "read_corpus",
-]
+__all__ = ["EMBEDDED", "FOLD_OPTIONS", "FROM_FILES", "Corpus", "Fold", "Utterance"]
+__all__ += ["load_corpus", "load_fold", "load_iemocap", "load_manifest", "read_corpus"]
 
-EMBEDDED: dict[str, Callable[[], Corpus]] = {
-    "demo-emotion": load_demo_emotion,
-    "demo-directed": load_demo_directed,
-}
-"""Corpora that travel with the kit, by name."""
+_DEMO = Path(__file__).parent / "demo"
+EMBEDDED = {f"demo-{name}": _DEMO / name / "manifest.jsonl" for name in ("emotion", "directed")}
+"""Manifests of the corpora of synthetic speech that travel with the kit, by name; each lies beside its datasheet."""
 
 FROM_FILES: dict[str, Callable[..., Corpus]] = {
     "manifest": load_manifest,
@@ -54,12 +40,10 @@ FROM_FILES: dict[str, Callable[..., Corpus]] = {
 """Corpora read from a path, by the word before the colon: `manifest:clips.jsonl`. What a reader takes beside the path
 stands behind a question mark: `iemocap:FOLDER?classes=6&part=improvised`."""
 
-
 FOLD_OPTIONS = ("corpus", "fold", "protocol", "transcripts", "word_errors", "snr")
 """What of a config decides the lists of its fold."""
 
-NAMED = 3
-"""So many lines that were left out are named in a warning."""
+NAMED = 3  # so many lines that were left out are named in a warning
 
 
 def load_corpus(name: str, *, strict: bool = False) -> Corpus:
@@ -94,7 +78,7 @@ def read_corpus(name: str) -> Corpus:
         return _read(FROM_FILES[kind], path)
     if colon or name not in EMBEDDED:
         raise unknown("corpus", name, [*EMBEDDED, *(f"{reader}:PATH" for reader in FROM_FILES)])
-    return EMBEDDED[name]()
+    return load_manifest(EMBEDDED[name])
 
 
 def load_fold(config: RunConfig) -> Fold:
