@@ -20,26 +20,13 @@ from turbo_kit.corpora.utterance import Utterance
 if TYPE_CHECKING:
     import pandas as pd
 
-SILENT = 10 ** (-60 / 20)
-"""A clip whose highest peak is lower holds no speech: -60 dB of full scale."""
-
-FULL_SCALE = 0.9999
-"""A sample from here on may have been cut off by the recorder; 16-bit files end at 0.99997."""
-
-CLIPPED = 0.001
-"""Share of samples at full scale from which a clip is told of: a peak or two are no harm."""
-
-LONG = 30.0
-"""Seconds; longer clips are seldom single utterances, and encoders such as Whisper's hear no further."""
-
-WIDEST = 8
-"""More classes than these get no columns in the tables of groups and speakers."""
-
-ROWS = 20
-"""Longest table."""
-
-FEW = 5
-"""So many of similar things are shown: clips that only want a look, words that repeat, folds that leak."""
+SILENT = 10 ** (-60 / 20)  # a clip whose highest peak is lower holds no speech: -60 dB of full scale
+FULL_SCALE = 0.9999  # a sample from here on may have been cut off by the recorder; 16-bit files end at 0.99997
+CLIPPED = 0.001  # share of samples at full scale from which a clip is told of: a peak or two are no harm
+LONG = 30.0  # seconds; longer clips are seldom single utterances, and encoders such as Whisper's hear no further
+WIDEST = 8  # more classes than these get no columns in the tables of groups and speakers
+ROWS = 20  # longest table
+FEW = 5  # so many of similar things are shown: clips that only want a look, words that repeat, folds that leak
 
 
 class Sound(NamedTuple):
@@ -150,8 +137,7 @@ def _heard(clips: Sequence[Utterance], progress: bool) -> tuple[dict[str, Sound]
     from tqdm.auto import tqdm
 
     sounds: dict[str, Sound] = {}
-    missing: list[str] = []
-    unreadable: list[str] = []
+    missing, unreadable = list[str](), list[str]()
     with ThreadPoolExecutor() as pool:  # soundfile and NumPy release the lock of the interpreter
         heard = tqdm(pool.map(_listen, clips), "clips", len(clips), unit="clip", disable=not progress, leave=False)
         for clip, sound in zip(clips, heard, strict=True):
@@ -178,9 +164,8 @@ def _folds(
     """A row for each fold, why others cannot be had, and the words that test and train have in common."""
     import pandas as pd
 
-    rows = []
+    rows, words = [], Counter[str]()
     leaks: dict[str, list[int]] = {}
-    words: Counter[str] = Counter()
     try:
         corpus = corpus.subset(clips)
         count = corpus.fold_count(protocol)
@@ -194,20 +179,14 @@ def _folds(
             continue
         shared = {name: fold.repeated_texts(name) for name in ("dev", "test")}
         words.update(shared["test"])
-        sizes = {name: len(getattr(fold, name)) for name in SPLITS}
-        rows.append(
-            {"fold": index, **sizes, **{f"{name} texts in train": len(found) for name, found in shared.items()}}
-        )
+        row = {"fold": index} | {name: len(getattr(fold, name)) for name in SPLITS}
+        rows.append(row | {f"{name} texts in train": len(found) for name, found in shared.items()})
     said = [f"fold {', '.join(map(str, folds))}: {leak}" for leak, folds in leaks.items()]
     return pd.DataFrame(rows), said, [text for text, _ in words.most_common()]
 
 
 def describe(check: CorpusCheck) -> Iterator[str]:
-    """The check as text for a terminal, part by part.
-
-    Args:
-        check: what was found.
-    """
+    """The check as text for a terminal, part by part."""
     corpus = check.corpus
     faults = {
         "missing": check.missing,
@@ -233,7 +212,8 @@ def describe(check: CorpusCheck) -> Iterator[str]:
         yield f"A clip lasts {shortest:.2f} to {longest:.2f} s, half of them at most {middle:.2f} s."
     for kind, ids in check.warnings().items():
         if ids:
-            yield f"{len(ids):,} clips are {kind}: {_few(ids)}"
+            more = f" and {len(ids) - FEW:,} more" if len(ids) > FEW else ""
+            yield f"{len(ids):,} clips are {kind}: {', '.join(ids[:FEW])}{more}"
     for what, found in faults.items():
         shown, more = found, ""
         if found is check.leaks and len(found) > FEW:  # one cause leaks into many folds
@@ -245,21 +225,11 @@ def describe(check: CorpusCheck) -> Iterator[str]:
 def _table(rows: Sequence[Sequence[Any]], head: bool = False) -> str:
     """Rows as aligned text: the first column to the left, numbers to the right; long tables are cut."""
     shown = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows[: ROWS + head]]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in shown
-    ]
+    first, *others = (max(map(len, column)) for column in zip(*shown, strict=True))
+    line = f"{{:<{first}}}" + "".join(f"  {{:>{width}}}" for width in others)
+    lines = [line.format(*row) for row in shown]
     if head:
-        lines.insert(1, "-" * (sum(widths) + 2 * len(widths) - 2))
+        lines.insert(1, "-" * len(lines[0]))
     if len(rows) > ROWS + head:
         lines.append(f"... and {len(rows) - ROWS - head} more")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _few(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - FEW:,} more" if len(ids) > FEW else ""
-    return ", ".join(ids[:FEW]) + more

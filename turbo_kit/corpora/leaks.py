@@ -3,19 +3,10 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora.fingerprints import audio_fingerprints
 from turbo_kit.corpora.utterance import Utterance
-
-
-class _NamedList(NamedTuple):
-    """A list of a fold, and what must not stand in another one too."""
-
-    name: str
-    utterances: Sequence[Utterance]
-    keys: dict[str, list[str]]
 
 
 def leak_keys(utterances: Sequence[Utterance]) -> dict[str, list[str]]:
@@ -50,20 +41,15 @@ def check_disjoint(lists: Mapping[str, Sequence[Utterance]], shared: Collection[
         lists: the utterances of each list by its name.
         shared: kinds that the lists may have in common: see `Corpus.shared`.
     """
-    named = [_NamedList(name, utterances, leak_keys(utterances)) for name, utterances in lists.items()]
-    for one, other in combinations(named, 2):
-        for kind in one.keys:
-            if kind not in shared:
-                _prove_disjoint(kind, one, other)
-
-
-def _prove_disjoint(kind: str, one: _NamedList, other: _NamedList) -> None:
-    where = {key: u.id for key, u in zip(one.keys[kind], one.utterances, strict=True) if key}
-    for key, u in zip(other.keys[kind], other.utterances, strict=True):
-        if key in where:
-            what = "one recording (audio)" if kind == "audio" else f"{kind} {key!r}"
-            raise InputError(
-                f"leak: {what} stands in {one.name} (utterance {where[key]!r}) and in {other.name} "
-                f"(utterance {u.id!r}): a score on {other.name} would count what training has seen. "
-                f"Keep each {kind} in one list, or give those clips the same group."
-            )
+    keys = {name: leak_keys(utterances) for name, utterances in lists.items()}
+    for one, other in combinations(lists, 2):
+        for kind in [kind for kind in keys[one] if kind not in shared]:
+            where = {key: u.id for key, u in zip(keys[one][kind], lists[one], strict=True) if key}
+            for key, u in zip(keys[other][kind], lists[other], strict=True):
+                if key in where:
+                    what = "one recording (audio)" if kind == "audio" else f"{kind} {key!r}"
+                    raise InputError(
+                        f"leak: {what} stands in {one} (utterance {where[key]!r}) and in {other} "
+                        f"(utterance {u.id!r}): a score on {other} would count what training has seen. "
+                        f"Keep each {kind} in one list, or give those clips the same group."
+                    )
