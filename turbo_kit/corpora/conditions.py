@@ -15,8 +15,7 @@ from turbo_kit.corpora.leaks import plain_text
 from turbo_kit.corpora.manifest import read_rows
 from turbo_kit.corpora.utterance import Utterance
 
-GOLD, EMPTY = "gold", "empty"
-"""Sources of transcripts that every corpus has."""
+GOLD, EMPTY = "gold", "empty"  # sources of transcripts that every corpus has
 
 SUBSTITUTES = """\
 a about after again all also an and another any are around as at away back be because been before being between
@@ -31,11 +30,8 @@ went were what when where which while who why will with word work would year yes
 """Words that take the place of others: frequent English ones, none of them from a corpus. Words of the corpus would
 carry over what other clips say, and may tell a label."""
 
-TESTED = 1
-"""Seed of the word errors that only a test puts in, so that they do not hit the very words that training's did."""
-
-NAMED = 3
-"""So many clips without a transcript are named."""
+TESTED = 1  # seed of the word errors that only a test puts in: they do not hit the very words that training's did
+NAMED = 3  # so many clips without a transcript are named
 
 
 class Condition(NamedTuple):
@@ -48,17 +44,13 @@ class Condition(NamedTuple):
     @property
     def split(self) -> str:
         """The name of its scores and predictions."""
-        return (
-            f"test at {100 * self.level:g} % word errors"
-            if self.modality == "text"
-            else f"test at {self.level:g} dB SNR"
-        )
+        noise = f"{100 * self.level:g} % word errors" if self.modality == "text" else f"{self.level:g} dB SNR"
+        return f"test at {noise}"
 
     def of(self, test: Corpus) -> Corpus:
         """The noised copy of a test list."""
-        if self.modality == "text":
-            return with_word_errors(test, self.level, TESTED)
-        return with_noise(test, self.level)
+        text = self.modality == "text"
+        return with_word_errors(test, self.level, TESTED) if text else with_noise(test, self.level)
 
 
 def conditions_of(config: RunConfig) -> list[Condition]:
@@ -82,7 +74,6 @@ def with_transcripts(corpus: Corpus, source: str) -> Corpus:
     """The corpus with other transcripts; `Utterance.gold` keeps those that it came with.
 
     Args:
-        corpus: any corpus.
         source: `gold` = as they are; `empty` = no words; else the name of a column of the corpus that holds them
             (`Utterance.extra`), or the path of a .csv or .jsonl file with the columns id and text.
 
@@ -117,7 +108,6 @@ def with_word_errors(corpus: Corpus, rate: float, seed: int = 0) -> Corpus:
     among those at a higher one. Substitutes are English: in another language they are foreign words.
 
     Args:
-        corpus: any corpus.
         rate: share of the words that are hit, each by itself: the word error rate to expect against what was there.
         seed: another one hits other words.
     """

@@ -14,24 +14,17 @@ from turbo_kit.corpora.files import is_file
 from turbo_kit.corpora.fingerprints import audio_fingerprint
 from turbo_kit.corpora.utterance import Utterance
 
-SAMPLE_RATE = 16_000
-"""Hz; every encoder of the kit hears audio at this rate."""
-
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-RATES = range(1000, 1_000_001)
-"""Hz; a file of another rate holds no speech, or its header is broken."""
+SAMPLE_RATE = 16_000
+"""Hz; every encoder of the kit hears audio at this rate."""
 
+RATES = range(1000, 1_000_001)  # Hz; a file of another rate holds no speech, or its header is broken
+# Resampling takes a table of rate x 16,000 / gcd^2 numbers: 70,560 from 44,100 Hz, and 705,616,000 from 44,101.
 LONGEST_FILTER = 2**24
-"""Resampling takes a table of rate x 16,000 / gcd^2 numbers: 70,560 from 44,100 Hz, and 705,616,000 from 44,101."""
-
-LOUDEST = 2.0**31
-"""The largest sample of 32 bits, if it is not scaled to [-1, 1]; of larger ones encoders make infinities."""
-
-BLOCK = 2**24
-"""So many samples, of all channels, are read at once: a header may tell of any number."""
-
+LOUDEST = 2.0**31  # the largest sample of 32 bits not scaled to [-1, 1]; of larger ones encoders make infinities
+BLOCK = 2**24  # so many samples, of all channels, are read at once: a header may tell of any number
 
 log = logging.getLogger(__name__)
 
@@ -98,16 +91,14 @@ def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     import torch
     from torchaudio.functional import resample
 
-    resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
-    return resampled
+    return np.asarray(resample(torch.from_numpy(samples), rate, SAMPLE_RATE), dtype=np.float32)
 
 
 def _noised(samples: NDArray[np.float32], snr: float, content: str) -> NDArray[np.float32]:
     """White noise over samples, its mean power `snr` dB below theirs; the same content always gets the same noise."""
     noise = np.random.default_rng(int(content, 16)).standard_normal(len(samples), dtype=np.float32)
     power = np.mean(samples**2) / np.mean(noise**2) / 10 ** (snr / 10)
-    noised: NDArray[np.float32] = samples + noise * np.float32(np.sqrt(power))
-    return noised
+    return np.asarray(samples + noise * np.float32(np.sqrt(power)), dtype=np.float32)
 
 
 def decode_all(utterances: Iterable[Utterance], max_seconds: float = math.inf) -> Iterator[NDArray[np.float32]]:

@@ -18,7 +18,6 @@ Known = dict[str, tuple[int, int, str]]
 """Size in bytes, time of the last change in ns, and SHA-256, by the path of a file."""
 
 _known: Known = {}
-_CREATE = "CREATE TABLE IF NOT EXISTS audio (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
 
 
 def cache_folder() -> Path:
@@ -84,7 +83,8 @@ def _database() -> Iterator[sqlite3.Connection]:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(folder / "fingerprints.sqlite", timeout=30)) as connection, connection:
-        connection.execute(_CREATE)
+        columns = "path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS audio ({columns})")
         yield connection
 
 

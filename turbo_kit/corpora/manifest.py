@@ -19,11 +19,8 @@ from turbo_kit.corpora.utterance import Utterance
 REQUIRED = ("id", "path", "text", "label", "speaker")
 OPTIONAL = ("group", "template", "seconds", "split")
 
-EXACT = 2**53
-"""A whole number beyond this is kept as text: there are floats that cannot hold it."""
-
-NAMED = 20
-"""So many rows that cannot be used are named at once."""
+EXACT = 2**53  # a whole number beyond this is kept as text: there are floats that cannot hold it
+NAMED = 20  # so many rows that cannot be used are named at once
 
 
 def _fail(fault: str) -> None:

@@ -7,10 +7,8 @@ from turbo_kit.config import InputError, Protocol
 from turbo_kit.corpora.leaks import sentence
 from turbo_kit.corpora.utterance import Utterance
 
-UNITS = 5
-"""Speakers of a corpus without groups, or sentences that repeat, are dealt into at most so many units."""
-
 SPLITS = ("train", "dev", "test")
+UNITS = 5  # speakers of a corpus without groups, or sentences that repeat, are dealt into at most so many units
 
 T = TypeVar("T")
 
@@ -36,9 +34,8 @@ def split_utterances(
     lists = _official_lists(utterances) if official else _left_out(utterances, index, protocol)
     for part, members in lists.items():
         if not members:
-            why = "its sentences and speakers do not cross enough"
-            if official:
-                why = "it has no development list, and too few training speakers to take some for one"
+            few = "it has no development list, and too few training speakers to take some for one"
+            why = few if official else "its sentences and speakers do not cross enough"
             raise InputError(
                 f"corpus {name!r}, protocol {protocol!r}, fold {index}: no clip is left for {part}: {why}. "
                 "Choose another protocol."
@@ -75,7 +72,7 @@ def _left_out(utterances: Sequence[Utterance], index: int, protocol: Protocol) -
         sentences = [set(unit) for unit in _dealt([(sentence(u), sentence(u)) for u in utterances])]
         held = {"test": sentences[index % len(sentences)], "dev": sentences[(index + 1) % len(sentences)]}
         held["train"] = set().union(*sentences) - held["test"] - held["dev"]
-        lists = {name: [u for u in clips if sentence(u) in held[name]] for name, clips in lists.items()}
+        return {name: [u for u in clips if sentence(u) in held[name]] for name, clips in lists.items()}
     return lists
 
 

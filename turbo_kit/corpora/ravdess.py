@@ -90,6 +90,7 @@ def _utterances(place: Path, merged: dict[str, str], report: Report) -> Iterator
             continue
         emotion, intensity, statement, repetition = (int(code) for code in sound.stem.split("-")[2:6])
         text, played = STATEMENTS[statement - 1], EMOTIONS[emotion - 1]
-        extra = {"emotion": played, "intensity": INTENSITIES[intensity - 1], "repetition": float(repetition)}
+        extra: dict[str, str | float] = {"emotion": played, "intensity": INTENSITIES[intensity - 1]}
+        extra["repetition"] = float(repetition)
         extra["sex"] = "male" if int(actor) % 2 else "female"
         yield str(sound), Utterance(sound.stem, sound, text, merged.get(played, played), actor, extra=extra)
