@@ -11,20 +11,8 @@ if TYPE_CHECKING:
     from turbo_kit.training import evaluate, train
 
 __version__ = "0.1.0"
-__all__ = [
-    "Corpus",
-    "Fold",
-    "InputError",
-    "Objective",
-    "Run",
-    "RunConfig",
-    "TurboModel",
-    "Utterance",
-    "evaluate",
-    "load_corpus",
-    "load_fold",
-    "train",
-]
+__all__ = ["Corpus", "Fold", "InputError", "Objective", "Run", "RunConfig", "TurboModel", "Utterance"]
+__all__ += ["evaluate", "load_corpus", "load_fold", "train"]
 
 _HOMES = {
     "config": ("InputError", "RunConfig"),

@@ -16,20 +16,6 @@ from turbo_kit.config.options import (
 )
 from turbo_kit.config.run_config import RunConfig, notebook_literals
 
-__all__ = [
-    "ABSENT",
-    "ConditionOptions",
-    "DataOptions",
-    "EncoderConfig",
-    "EvaluationOptions",
-    "HardwareOptions",
-    "InputError",
-    "LossOptions",
-    "ModelOptions",
-    "Options",
-    "Protocol",
-    "RunConfig",
-    "TrainingOptions",
-    "notebook_literals",
-    "unknown",
-]
+__all__ = ["ABSENT", "InputError", "Protocol", "RunConfig", "notebook_literals", "unknown"]
+__all__ += ["ConditionOptions", "DataOptions", "EncoderConfig", "EvaluationOptions", "HardwareOptions"]
+__all__ += ["LossOptions", "ModelOptions", "Options", "TrainingOptions"]

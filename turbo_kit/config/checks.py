@@ -35,7 +35,10 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     """
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return _one_of(name, value, choices)
+        if value in choices:
+            return value
+        shown = value if isinstance(value, str) else _brief.repr(value)
+        raise unknown(f"value of {name}", shown, [str(choice) for choice in choices])
     if origin in (types.UnionType, typing.Union):
         return _first_that_fits(name, value, choices)
     if origin is dict:
@@ -48,13 +51,6 @@ def checked(name: str, value: Any, hint: Any) -> Any:
             return [checked(f"{name}[{place}]", item, choices[0]) for place, item in enumerate(value)]
         raise InputError(f"{name} = {_brief.repr(value)}: expected a list of numbers, such as [0.1, 0.5].")
     return _scalar(name, value, hint)
-
-
-def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    if value in choices:
-        return value
-    shown = value if isinstance(value, str) else _brief.repr(value)
-    raise unknown(f"value of {name}", shown, [str(choice) for choice in choices])
 
 
 def _first_that_fits(name: str, value: Any, hints: tuple[Any, ...]) -> Any:

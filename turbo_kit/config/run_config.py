@@ -1,10 +1,10 @@
 """The config of one run: its groups of options, given and stored by flat names."""
 
 import dataclasses
-import inspect
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Self
 
 from turbo_kit.config.errors import InputError, unknown
@@ -125,12 +125,8 @@ class RunConfig:
 def notebook_literals(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Every public variable of a notebook that holds a literal: what may be one of its parameters."""
     literals = (bool, int, float, str, list, dict, tuple, type(None))
-    jupyter = {"In", "Out"}
-    return {
-        name: value
-        for name, value in variables.items()
-        if isinstance(value, literals) and not name.startswith("_") and name not in jupyter
-    }
+    hidden = {name for name in variables if name.startswith("_") or name in ("In", "Out")}
+    return {name: value for name, value in variables.items() if isinstance(value, literals) and name not in hidden}
 
 
 def _paths(group: Options, path: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -146,9 +142,6 @@ OPTION_PATHS = {name: path for group, options in _DEFAULTS.items() for name, pat
 """The group of each option, by its flat name, as the attributes that lead to it from a `RunConfig`."""
 
 # Shown by help() and by Jupyter: each option with its default.
-RunConfig.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
-        for name, value in RunConfig().to_dict().items()
-    ]
+RunConfig.__signature__ = Signature(  # type: ignore[attr-defined]
+    [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in RunConfig().to_dict().items()]
 )
