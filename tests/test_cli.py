@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -130,8 +131,11 @@ def test_the_demo_is_four_objectives_and_a_report(monkeypatch, tmp_path):
         given.update(configs=configs, out=out)
         return AblationResult([None] * len(configs), {})
 
+    def report(folder: Path, baseline: str):
+        given["report"] = folder
+
     monkeypatch.setattr(execute_module, "execute", execute)
-    monkeypatch.setattr("turbo_kit.cli._report", lambda folder, out, baseline: given.update(report=folder))
+    monkeypatch.setattr("turbo_kit.cli.report", report)
     assert call("demo", "--out", str(tmp_path)) == 0
     assert given["report"] == given["out"] == tmp_path
     assert [c.objective for c in given["configs"]] == ["ce-2pass", "in-modal", "cross-modal", "turbo"]

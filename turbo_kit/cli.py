@@ -56,12 +56,8 @@ def train(
     shown = ("UA", "WA", "macro_F1", "EER", "ROC_AUC")
     _say("test: " + ", ".join(f"{name} {scores[name]:.3f}" for name in shown if scores.get(name) is not None))
     if reached := scores.get("at_threshold"):
-        rates = (
-            ("false_accept_rate", "false accepts"),
-            ("false_reject_rate", "false rejects"),
-            ("accuracy", "accuracy"),
-        )
-        found = ", ".join(f"{said} {reached[name]:.3f}" for name, said in rates if reached[name] is not None)
+        rates = {"false_accept_rate": "false accepts", "false_reject_rate": "false rejects", "accuracy": "accuracy"}
+        found = ", ".join(f"{said} {reached[name]:.3f}" for name, said in rates.items() if reached[name] is not None)
         aim = f"chosen on development for {reached['target']:g} false accepts"
         _say(f"test at the threshold {reached['threshold']:.4g}, {aim}: {found}")
     _say(f"run: {run.folder}")
@@ -131,7 +127,14 @@ def report(folder: Positional[Path] = Path("runs"), out: Path | None = None, bas
         out: Where the report goes, if not into that folder.
         baseline: Objective that all others are compared with, or the name of one row of the table.
     """
-    _report(folder, out, baseline)
+    import pandas as pd
+
+    from turbo_kit.report.sentences import format_table
+    from turbo_kit.report.write import write_report
+
+    page = write_report(folder, out, baseline=baseline)
+    _say("\n" + format_table(pd.read_csv(page.with_suffix(".csv"))) + "\n")
+    _say(f"report: {page}")
 
 
 def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Path("embeddings.parquet")) -> None:
@@ -154,12 +157,10 @@ def embed(model: Positional[Path], corpus: str = "demo-emotion", out: Path = Pat
         raise InputError(f"{out}: the table is written as .parquet; give such a name.")
     loaded = on_device(TurboModel.from_pretrained(folder), "auto")
     clips = load_corpus(corpus).utterances
-    inputs: dict[str, Any] = {}
-    if "audio" in loaded.modalities:
-        inputs["audio_paths"] = [u.path for u in clips]
-    if "text" in loaded.modalities:
-        inputs["texts"] = [u.text for u in clips]
-    table, arrays = loaded.predict_and_embed(**inputs)
+    table, arrays = loaded.predict_and_embed(
+        audio_paths=[u.path for u in clips] if "audio" in loaded.modalities else None,
+        texts=[u.text for u in clips] if "text" in loaded.modalities else None,
+    )
     table = table.rename(columns={"label": "predicted"})
     for place, name in enumerate(("id", "speaker", "label")):
         table.insert(place, name, [getattr(u, name) for u in clips])
@@ -241,21 +242,10 @@ def _ablate(configs: Sequence[RunConfig], out: Path, baseline: str = "ce-2pass",
     _say(f"{len(done.runs)} of {len(configs)} runs are complete, after {duration(time.perf_counter() - started)}.")
     if done.runs:
         _say("Writing the report ...")
-        _report(out, None, baseline)
+        report(out, baseline=baseline)
     if len(done.runs) < len(configs):
         listed = "".join(f"\n  {folder}: {error}" for folder, error in done.failed.items())
         raise RuntimeError(f"{len(done.failed)} runs failed (--retry runs them again):{listed}")
-
-
-def _report(folder: Path, out: Path | None, baseline: str) -> None:
-    import pandas as pd
-
-    from turbo_kit.report.sentences import format_table
-    from turbo_kit.report.write import write_report
-
-    page = write_report(folder, out, baseline=baseline)
-    _say("\n" + format_table(pd.read_csv(page.with_suffix(".csv"))) + "\n")
-    _say(f"report: {page}")
 
 
 def _say(line: str) -> None:
