@@ -36,7 +36,6 @@ DOWNLOAD = (
     "https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/ or by\n"
     "  curl -L http://fluent.ai:2052/jf8398hf30f0381738rucj3828chfdnchs.tar.gz | tar xz"
 )
-"""Where it is had, and under which licence."""
 
 
 def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
@@ -56,10 +55,11 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
     if labels not in ("intent", *SLOTS):
         raise unknown("labels of Fluent Speech Commands", labels, ("intent", *SLOTS))
     root = folder / NAME if (folder / NAME).is_dir() else folder
-    if not any(_table(root, name).is_file() for name in LISTS):
+    tables = {split: root / "data" / f"{name}_data.csv" for name, split in LISTS.items()}
+    if not any(table.is_file() for table in tables.values()):
         raise InputError(f"{folder}: no data/train_data.csv, valid_data.csv or test_data.csv in it. {DOWNLOAD}")
     problems: list[str] = []
-    read = (found for name in LISTS for found in _utterances(root, name, labels, problems.append))
+    read = (u for split, table in tables.items() for u in _utterances(root, table, split, labels, problems.append))
     utterances = require_utterances(read, folder, problems)
     classes = tuple(sorted({u.label for u in utterances if u.label is not None}))
     sentences = len({u.text for u in utterances})
@@ -74,13 +74,8 @@ def load_fluent_speech_commands(folder: Path, labels: str = "intent") -> Corpus:
     return Corpus(name, utterances, classes, about, problems=tuple(problems), published=PUBLISHED)
 
 
-def _table(root: Path, name: str) -> Path:
-    return root / "data" / f"{name}_data.csv"
-
-
-def _utterances(root: Path, name: str, labels: str, report: Report) -> Iterator[tuple[str, Utterance]]:
-    columns = ("path", "speakerId", "transcription", *SLOTS)
-    for where, row in read_rows(_table(root, name), columns, report):
+def _utterances(root: Path, table: Path, split: str, labels: str, report: Report) -> Iterator[tuple[str, Utterance]]:
+    for where, row in read_rows(table, ("path", "speakerId", "transcription", *SLOTS), report):
         sound, slots = root / row["path"], {slot: row[slot].strip() for slot in SLOTS}
         wrong = [f"{slot} {value!r}" for slot, value in slots.items() if value not in SLOTS[slot]]
         speaker, text = row["speakerId"].strip(), row["transcription"].strip()
@@ -96,4 +91,4 @@ def _utterances(root: Path, name: str, labels: str, report: Report) -> Iterator[
             report(f"{where}: {fault}")
             continue
         label = "-".join(slots.values()) if labels == "intent" else slots[labels]
-        yield where, Utterance(f"{speaker}/{sound.stem}", sound, text, label, speaker, split=LISTS[name], extra=slots)
+        yield where, Utterance(f"{speaker}/{sound.stem}", sound, text, label, speaker, split=split, extra=slots)

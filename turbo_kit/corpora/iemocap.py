@@ -69,14 +69,12 @@ def load_iemocap(folder: Path, classes: str = "4", part: str = "all") -> Corpus:
     unused: Counter[str] = Counter()
     read = (turn for session in sessions for turn in _turns(session, names, part, unused, problems.append))
     turns = require_utterances(read, folder, problems)
-    return Corpus(
-        "iemocap",
-        turns,
-        tuple(dict.fromkeys(names.values())),
-        _about(Counter(str(turn.extra["emotion"]) for turn in turns), unused, names, part),
-        problems=tuple(problems),
-        published=_published(names) if part == "all" else {},
-    )
+    about = _about(Counter(str(turn.extra["emotion"]) for turn in turns), unused, names, part)
+    published: Counter[str] = Counter()
+    for label, name in names.items() if part == "all" else ():
+        published[name] += PUBLISHED[label]
+    ordered = tuple(dict.fromkeys(names.values()))
+    return Corpus("iemocap", turns, ordered, about, problems=tuple(problems), published=published)
 
 
 def _turns(
@@ -150,14 +148,6 @@ def _words(transcript: Path, report: Report) -> dict[str, str]:
         elif found:
             words[found["id"]] = found["text"].strip()
     return words
-
-
-def _published(names: dict[str, str]) -> dict[str, int]:
-    """Published turns of each class."""
-    counts: Counter[str] = Counter()
-    for label, name in names.items():
-        counts[name] += PUBLISHED[label]
-    return dict(counts)
 
 
 def _about(found: Counter[str], unused: Counter[str], names: dict[str, str], part: str) -> str:
