@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "notebook.ipynb"
 EPOCHS = "epochs.safetensors"
-ERROR = "error.json"
-"""Of a run that failed: what it failed of."""
+ERROR = "error.json"  # error record of a failed run
 
 
 @dataclass(frozen=True)

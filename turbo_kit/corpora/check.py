@@ -110,7 +110,6 @@ def check_corpus(corpus: Corpus, protocol: Protocol = "auto", *, progress: bool 
     """Decodes every clip of a corpus and builds every fold; what is wrong is returned and raises nothing.
 
     Args:
-        corpus: what is checked.
         protocol: how its folds are made, see `Corpus.fold`; clips that cannot be decoded are in none of them.
         progress: whether a bar on stderr counts the clips.
     """

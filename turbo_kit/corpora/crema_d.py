@@ -43,7 +43,6 @@ DOWNLOAD = (
     "  GIT_LFS_SKIP_SMUDGE=1 git clone https://github.com/CheyneyComputerScience/CREMA-D\n"
     '  cd CREMA-D && git lfs pull --include "AudioWAV/*"'
 )
-"""Where it is had, and under which licence."""
 
 # 1001_DFA_ANG_XX.wav: actor, sentence, emotion, level
 _NAME = re.compile(r"(?P<actor>\d{4})_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<level>[A-Z]{1,2})")

@@ -70,7 +70,6 @@ def read_lines(path: Path, report: Report) -> list[str]:
     """The lines of a text file in UTF-8, Windows-1252 or Latin-1, without their ends; the first one is line 1.
 
     Args:
-        path: the file.
         report: told where the file cannot be read; it then has no lines.
     """
     try:
@@ -90,7 +89,6 @@ def read_rows(path: Path, columns: Sequence[str], report: Report) -> Iterator[tu
     """The rows of a CSV file with a header, each with its place (`FILE, line N`).
 
     Args:
-        path: the file.
         columns: names that the header must have.
         report: told of a file or a row that cannot be read; the rows after it are.
     """

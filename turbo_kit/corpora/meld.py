@@ -42,7 +42,6 @@ DOWNLOAD = (
     "  curl -LO http://web.eecs.umich.edu/~mihalcea/downloads/MELD.Raw.tar.gz && tar xzf MELD.Raw.tar.gz\n"
     "  cd MELD.Raw && for list in train dev test; do tar xzf $list.tar.gz; done"
 )
-"""Where it is had, and under which licence."""
 
 
 def load_meld(folder: Path, labels: str = "emotion") -> Corpus:

@@ -29,7 +29,6 @@ DOWNLOAD = (
     "  curl -LO https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip\n"
     "  unzip Audio_Speech_Actors_01-24.zip -d RAVDESS"
 )
-"""Where it is had, and under which licence."""
 
 # 03-01-06-01-02-01-12.wav: modality, channel, emotion, intensity, statement, repetition, actor
 _NAME = re.compile(r"\d\d-(?P<channel>0[12])-(?P<key>0[1-8]-0[12]-0[12]-0[12])-(?P<actor>[0-2]\d)")
