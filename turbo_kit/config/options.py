@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Self
 
-from turbo_kit.config.checks import check_range, checked
 from turbo_kit.config.errors import InputError
+from turbo_kit.config.option_values import check_range, checked
 
 ABSENT = "none"
 """The name that leaves a modality out: `RunConfig(text="none")` trains on audio alone."""
