@@ -111,7 +111,7 @@ def manifest_of(tones: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick(tones: Path) -> Callable[..., RunConfig]:
     """Makes configs of runs that take a second or two."""
 

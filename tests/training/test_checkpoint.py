@@ -1,6 +1,7 @@
 """A training that is stopped and goes on is the training that was never stopped, to the last bit."""
 
 import random
+import shutil
 from copy import deepcopy
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from outcomes import Stopped, outcome, stopped_before
 
 from turbo_kit import InputError, evaluate, train
-from turbo_kit.training import loop
+from turbo_kit.training import loop, results
 from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
 from turbo_kit.training.trainer import Trainer
 
@@ -35,7 +36,7 @@ def fold(tones_corpus):
     return tones_corpus.fold(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stopped(fold):
     """Trains until it is stopped before its step of a number, counted from where it starts, saved after each step."""
 
@@ -47,6 +48,26 @@ def stopped(fold):
         return folder / UNFINISHED
 
     return train_until
+
+
+@pytest.fixture(scope="module")
+def whole(quick, fold, tmp_path_factory):
+    """A training that was never stopped."""
+    return train(quick(), fold.train, fold.dev, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def stopped_once(quick, stopped, tmp_path_factory):
+    """The folder of the same training, stopped in its second epoch."""
+    return stopped(4, quick(), tmp_path_factory.mktemp("stopped")).parents[1]
+
+
+@pytest.fixture
+def parts(stopped_once, tmp_path):
+    """A copy of it, to go on with or to spoil."""
+    copy = shutil.copytree(stopped_once, tmp_path / "parts")
+    assert len(list(copy.glob(f"*/{UNFINISHED}"))) == 1
+    return copy
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -80,35 +101,34 @@ def test_random_numbers_of_any_kind_go_on(quick, tmp_path, stopped, fold, monkey
     assert drawn == whole
 
 
-def test_asked_for_again_it_starts_from_its_beginning(quick, fold, tmp_path, stopped):
-    stopped(4, quick(), tmp_path)
-    assert train(quick(), fold.train, fold.dev, tmp_path, again=True).result["timings"]["resumed"] == 0
+def test_asked_for_again_it_starts_from_its_beginning(quick, fold, parts):
+    assert train(quick(), fold.train, fold.dev, parts, again=True).result["timings"]["resumed"] == 0
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-10], lambda data: b"not a state", lambda data: b""])
-def test_a_broken_state_is_told_and_the_training_starts_anew(quick, fold, tmp_path, stopped, caplog, spoil):
-    state = stopped(4, quick(), tmp_path / "parts")
+def test_a_broken_state_is_told_and_the_training_starts_anew(quick, fold, whole, parts, caplog, spoil):
+    (state,) = parts.glob(f"*/{UNFINISHED}")
     state.write_bytes(spoil(state.read_bytes()))
     with caplog.at_level("WARNING"):
-        run = train(quick(), fold.train, fold.dev, tmp_path / "parts")
+        run = train(quick(), fold.train, fold.dev, parts)
     assert f"{state} is broken" in caplog.text
     assert run.result["timings"]["resumed"] == 0
-    assert outcome(run) == outcome(train(quick(), fold.train, fold.dev, tmp_path / "whole"))
+    assert outcome(run) == outcome(whole)
 
 
-def test_another_number_of_processes_cannot_go_on(quick, fold, tmp_path, stopped):
-    path = stopped(4, quick(), tmp_path)
+def test_another_number_of_processes_cannot_go_on(quick, fold, parts):
+    (path,) = parts.glob(f"*/{UNFINISHED}")
     state = read_state(path)
     state["training"]["random"] += deepcopy(state["training"]["random"])  # as two processes leave it
     write_state(path, state)
     with pytest.raises(InputError, match=r"stopped in 2 process\(es\) on cpu and cannot go on in 1 on cpu"):
-        train(quick(), fold.train, fold.dev, tmp_path)
+        train(quick(), fold.train, fold.dev, parts)
 
 
 def test_a_stop_while_the_run_folder_is_written_costs_no_more(quick, fold, tmp_path, stopped, monkeypatch):
     stopped(8, quick(), tmp_path)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(loop, "write_outputs", lambda *_: (_ for _ in ()).throw(Stopped))
+        patch.setattr(results, "write_outputs", lambda *_: (_ for _ in ()).throw(Stopped))
         train(quick(), fold.train, fold.dev, tmp_path)
     run = train(quick(), fold.train, fold.dev, tmp_path)
     assert run.result["timings"]["resumed"] == 1
