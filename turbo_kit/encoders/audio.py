@@ -22,18 +22,22 @@ from turbo_kit.encoders.fast_dropout import Dropout
 
 
 class AudioBackbone(Backbone):
-    """What all audio families share: checks of the samples, and attention that skips padded keys."""
+    """What all audio families share: checks of the samples, and the rate of their positions."""
 
     modality = "audio"
     shortest: int  # samples
+    stride: int  # samples from one position to the next
 
     def __init__(self, model: Any, extractor: dict[str, Any]) -> None:
         super().__init__()
-        rate = extractor.get("sampling_rate", SAMPLE_RATE)
-        if rate != SAMPLE_RATE:
+        if (rate := extractor.get("sampling_rate", SAMPLE_RATE)) != SAMPLE_RATE:
             raise InputError(f"this encoder wants {rate} samples a second; the kit works at {SAMPLE_RATE}: use another")
         self.model = model
         self.extractor = extractor
+
+    @property
+    def frames_per_second(self) -> float:
+        return SAMPLE_RATE / self.stride
 
     def processing(self) -> str:
         return json.dumps(self.extractor, sort_keys=True, default=str)
@@ -52,9 +56,6 @@ class AudioBackbone(Backbone):
             raise InputError("found samples that are NaN or infinite: repair the clip or leave it out")
         return torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float32)).to(next(self.model.parameters()).device)
 
-    def context(self, x: Tensor, mask: Tensor) -> Any:
-        return mask[:, None, None, :]  # read by scaled_dot_product_attention: True = may be attended to
-
 
 class Whisper(AudioBackbone):
     """The encoder of Whisper, on each clip's own length instead of 30 padded seconds."""
@@ -68,28 +69,19 @@ class Whisper(AudioBackbone):
         super().__init__(model, extractor)
         from transformers import WhisperFeatureExtractor
 
-        mel: Any = WhisperFeatureExtractor(  # type: ignore[no-untyped-call]
-            **{**extractor, "feature_size": model.config.num_mel_bins}
-        )
+        settings = {**extractor, "feature_size": model.config.num_mel_bins}
+        mel: Any = WhisperFeatureExtractor(**settings)  # type: ignore[no-untyped-call]
         self.hop, self.n_fft = int(mel.hop_length), int(mel.n_fft)
-        self.shortest = self.n_fft
+        self.shortest, self.stride = self.n_fft, 2 * self.hop
         self.layers = model.layers
         self.embedding_dropout = Dropout(model.config.dropout)
         filters = torch.from_numpy(mel.mel_filters.T.astype(np.float32)).contiguous()
         self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
-    @property
-    def width(self) -> int:
-        return int(self.model.config.d_model)
-
-    @property
-    def frames_per_second(self) -> float:
-        return SAMPLE_RATE / self.hop / 2
-
     def front(self, item: Any) -> Tensor:
         clip = self.check(item)
-        most = self.model.config.max_source_positions * 2 * self.hop
+        most = self.model.config.max_source_positions * self.stride
         if len(clip) > most:
             raise InputError(
                 f"found {len(clip) / SAMPLE_RATE:.1f} s, this Whisper takes at most {most / SAMPLE_RATE:.1f} s "
@@ -138,14 +130,6 @@ class Wav2Vec2(AudioBackbone):
         self.embedding_dropout = model.encoder.dropout
         self.embedding_draws = config.feat_proj_dropout > 0
 
-    @property
-    def width(self) -> int:
-        return int(self.model.config.hidden_size)
-
-    @property
-    def frames_per_second(self) -> float:
-        return SAMPLE_RATE / self.stride
-
     def front(self, item: Any) -> Tensor:
         clip = self.check(item)
         if self.normalizes:
@@ -154,9 +138,8 @@ class Wav2Vec2(AudioBackbone):
 
     def embed(self, front: Tensor, mask: Tensor) -> Tensor:
         projected = self.model.feature_projection(front)
-        x = projected[0] if isinstance(projected, tuple) else projected
         real = mask[:, :, None]
-        x = x * real
+        x = (projected[0] if isinstance(projected, tuple) else projected) * real
         x = x + self.positions(x, real)
         return x if self.stable else self.model.encoder.layer_norm(x)  # type: ignore[no-any-return]
 

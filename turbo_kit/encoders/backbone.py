@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 def hidden_state(output: Any) -> Tensor:
     """The hidden states that a layer of transformers gives: by themselves, or first in a tuple, as all did once."""
-    states: Tensor = output[0] if isinstance(output, tuple) else output
-    return states
+    return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
 
 class Backbone(nn.Module, ABC):
@@ -30,9 +29,9 @@ class Backbone(nn.Module, ABC):
     settings: Mapping[str, Any] = MappingProxyType({})  # config.json as it stands in the model's folder
 
     @property
-    @abstractmethod
     def width(self) -> int:
         """The number of features of every hidden state."""
+        return int(self.model.config.hidden_size)
 
     @property
     def frames_per_second(self) -> float | None:
@@ -55,9 +54,9 @@ class Backbone(nn.Module, ABC):
     def embedding_modules(self) -> list[nn.Module]:
         """The modules that `embed` and `context` use besides the layers."""
 
-    @abstractmethod
     def context(self, x: Tensor, mask: Tensor) -> Any:
-        """What all layers share for one batch: the attention mask and relative positions."""
+        """What all layers share for one batch: the attention mask and, in some families, relative positions."""
+        return mask[:, None, None, :]  # read by scaled_dot_product_attention: True = may be attended to
 
     @abstractmethod
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:

@@ -6,11 +6,13 @@ import contextlib
 import importlib
 import json
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from turbo_kit.config import EncoderConfig, InputError
 from turbo_kit.encoders.audio import Data2VecAudio, Wav2Vec2, WavLM, Whisper
@@ -20,6 +22,8 @@ from turbo_kit.encoders.fast_dropout import transformers_attention, use_cheap_ma
 from turbo_kit.encoders.text import Bert, Deberta, DistilBert
 
 WEIGHTS = Path(__file__).parent / "weights"
+# What comes of files that are missing, damaged or of another kind.
+LOADING_ERRORS = (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
 class Family(NamedTuple):
@@ -101,7 +105,7 @@ def _locate(name: str, modality: str) -> str:
 
 
 def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
-    from transformers import AttentionInterface, AutoConfig, PretrainedConfig
+    from transformers import AttentionInterface, AutoConfig, AutoTokenizer, PretrainedConfig
 
     AttentionInterface.register("turbo-kit", transformers_attention)
     with _loading(name):
@@ -115,9 +119,11 @@ def _load(name: str, where: str, modality: str, dropout: float) -> Backbone:
     _only_safetensors(name, Path(where))
     with _loading(name):
         model, report = _load_model(where, family, config)
-        processor = _load_tokenizer(where) if modality == "text" else _load_extractor(where)
-    wrong = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
-    if wrong:
+        if modality == "text":
+            processor: Any = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        else:
+            processor = _load_extractor(where)
+    if wrong := sorted(report["missing_keys"]) + sorted(report["mismatched_keys"]):
         raise InputError(
             f"encoder {name!r}: its weights lack {len(wrong)} tensors that a {config.model_type} model needs, such as "
             f"{wrong[0]}; the file is damaged or belongs to another config"
@@ -142,10 +148,8 @@ def _family(name: str, model_type: str, modality: str) -> Family:
 
 def _load_model(where: str, family: Family, config: Any) -> tuple[Any, dict[str, Any]]:
     """The model with its weights, and transformers' report of what did not fit."""
-    loader: Any = importlib.import_module(f"transformers.models.{family.package}")
-    for part in family.model.split("."):
-        loader = getattr(loader, part)
-    model, report = loader.from_pretrained(
+    loader: Any = attrgetter(family.model)(importlib.import_module(f"transformers.models.{family.package}"))
+    return loader.from_pretrained(  # type: ignore[no-any-return]
         where,
         config=config,
         dtype=torch.float32,
@@ -155,7 +159,6 @@ def _load_model(where: str, family: Family, config: Any) -> tuple[Any, dict[str,
         attn_implementation=family.attention,  # else that of its config, which may name code of the hub
         **family.options,
     )
-    return model, report
 
 
 def _only_safetensors(name: str, folder: Path) -> None:
@@ -164,28 +167,18 @@ def _only_safetensors(name: str, folder: Path) -> None:
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return
     with _loading(name):
-        listed = json.loads(index.read_text("utf-8"))["weight_map"].values()
-        for file in listed:
+        for file in json.loads(index.read_text("utf-8"))["weight_map"].values():
             if not str(file).endswith(".safetensors"):
                 raise ValueError(f"{index.name} names {file!r}, which is no safetensors file")
 
 
 def _set_dropout(config: Any, adapter: type[Backbone], dropout: float) -> None:
     """Write the rate into the config before the model is built from it, so that no module keeps the old one."""
-    for key in adapter.dropout_names:
+    for key in adapter.dropout_names if dropout else adapter.dropout_names + adapter.other_dropout_names:
         setattr(config, key, dropout)
-    if dropout == 0:
-        for key in adapter.other_dropout_names:
-            setattr(config, key, 0.0)
     config.add_adapter = False  # a downsampling stack on top of some fine-tuned speech models: not part of the encoder
     if hasattr(config, "mask_time_prob"):  # SpecAugment is never run, and some models come without its mask vector
         config.mask_time_prob = config.mask_feature_prob = 0.0
-
-
-def _load_tokenizer(where: str) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
 
 
 def _load_extractor(where: str) -> dict[str, Any]:
@@ -201,7 +194,6 @@ def _load_extractor(where: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def _loading(name: str) -> Iterator[None]:
     """Silence transformers' reports and bars, and turn what it raises into an error that says what to do."""
-    from safetensors import SafetensorError
     from transformers.utils import logging as untyped
 
     logging: Any = untyped
@@ -210,16 +202,7 @@ def _loading(name: str) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        ImportError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except LOADING_ERRORS as error:
         reason = " ".join(str(error).split())[:400]
         raise InputError(
             f"encoder {name!r} cannot be loaded: {reason} -- give 'demo', a folder with config.json, model.safetensors "

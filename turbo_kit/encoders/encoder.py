@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -59,10 +60,6 @@ class Encoder(nn.Module):
         InputError: `trainable_layers` or `view_depth` asks for layers that do not exist.
     """
 
-    modality: str
-    width: int
-    fingerprint: str
-
     def __init__(self, backbone: Backbone, config: EncoderConfig = EncoderConfig(), dropout: float = 0.1) -> None:  # noqa: B008 (frozen)
         super().__init__()
         count = len(backbone.layers)
@@ -73,12 +70,11 @@ class Encoder(nn.Module):
         self._trunk_layers = count - trained
         self._shared_layers = count - run_for_each_pass  # trunk and stem
         self._mixes_layers = config.layer_mix
-        self._frames_pooled = 1
+        frame_rate = backbone.frames_per_second if trained == 0 else None
+        self._frames_pooled = 1 if frame_rate is None else max(1, round(frame_rate / 6))
         self.light_head: LightHead | None = None
         self.width = backbone.width
         if trained == 0:
-            if backbone.frames_per_second is not None:
-                self._frames_pooled = max(1, round(backbone.frames_per_second / 6))
             states = count + 1 if config.layer_mix else None
             self.light_head = LightHead(backbone.width, config.head_width, config.head_layers, dropout, states)
             self.width = config.head_width
@@ -96,8 +92,7 @@ class Encoder(nn.Module):
             return []
         indices = range(self._trunk_layers, len(self.backbone.layers))
         modules = [module for index in indices for module in self.backbone.layer_modules(index)]
-        norm = self.backbone.final_norm()
-        if norm is not None:
+        if (norm := self.backbone.final_norm()) is not None:
             modules.append(norm)
         if self._trains_embedding:
             modules += self.backbone.embedding_modules()
@@ -194,14 +189,12 @@ class Encoder(nn.Module):
         Returns:
             Encoded with a leading dimension of `passes`.
         """
-        mask = hidden.mask
-        folded = mask.repeat(passes, 1)
+        mask, folded = hidden.mask, hidden.mask.repeat(passes, 1)
         if self.light_head is not None:
             x = self.light_head(hidden.sequence, mask, passes)
         else:
             x = self._enter(hidden.sequence, mask, passes)
-            x = self._run_layers(x, folded, range(self._shared_layers, len(self.backbone.layers)))
-            x = self._normed(x)
+            x = self._normed(self._run_layers(x, folded, range(self._shared_layers, len(self.backbone.layers))))
         x = x * folded[:, :, None]
         pooled = x.sum(1) / folded.sum(1, keepdim=True) if self.pooling is None else self.pooling(x, folded)
         return EncoderOutput(x.unflatten(0, (passes, -1)), mask, pooled.unflatten(0, (passes, -1)))
@@ -216,8 +209,7 @@ class Encoder(nn.Module):
             if not has_stem:  # up to here nothing was random, so it ran once for all passes
                 x, passes = _fold(x, passes), 1
             x = self.backbone.embedding_dropout(x)
-        x = self._run_layers(x, mask, range(self._trunk_layers, self._shared_layers))
-        return _fold(x, passes)
+        return _fold(self._run_layers(x, mask, range(self._trunk_layers, self._shared_layers)), passes)
 
     def _compute_fingerprint(self) -> str:
         states = [module.state_dict(keep_vars=True) for module in self._trained_modules]
@@ -291,6 +283,5 @@ def _fold(x: Tensor, passes: int) -> Tensor:
 
 def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without what cannot change a trunk's output: dropout, names, versions, training-time masking."""
-    skipped = ("drop", "architectures", "dtype", "version", "mask_", "spec_augment", "layers")
-    kept = {key: value for key, value in settings.items() if not any(part in key for part in skipped)}
-    return {key: value for key, value in kept.items() if not key.startswith("_")}
+    skipped = re.compile("^_|drop|architectures|dtype|version|mask_|spec_augment|layers")
+    return {key: value for key, value in settings.items() if not skipped.search(key)}

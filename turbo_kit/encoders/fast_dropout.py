@@ -22,10 +22,8 @@ def dropout(x: Tensor, rate: float) -> Tensor:
         x: floats of any shape.
         rate: from 0 up to, but not including, 1.
     """
-    if rate == 0.0 or x.device.type != "cpu":
-        return F.dropout(x, rate)
     dropped = round(rate * STEPS)
-    if dropped == STEPS:  # so near to 1 that hardly an entry would stay
+    if rate == 0.0 or dropped == STEPS or x.device.type != "cpu":  # STEPS: hardly an entry would stay
         return F.dropout(x, rate)
     count = x.numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
@@ -60,10 +58,9 @@ def attend(
     if rate == 0.0 or queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=attended, dropout_p=rate, scale=scale)
     logits = (queries * (queries.shape[-1] ** -0.5 if scale is None else scale)) @ keys.transpose(-2, -1)
-    if attended is not None:
-        if attended.dtype == torch.bool:
-            attended = torch.zeros(attended.shape, dtype=logits.dtype).masked_fill_(~attended, -torch.inf)
-        logits = logits + attended
+    if attended is not None and attended.dtype == torch.bool:
+        attended = torch.zeros(attended.shape, dtype=logits.dtype).masked_fill_(~attended, -torch.inf)
+    logits = logits if attended is None else logits + attended
     return dropout(logits.softmax(dim=-1), rate) @ values
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from filelock import BaseFileLock, FileLock
 from numpy.typing import NDArray
-from torch import Tensor
 
 from turbo_kit.corpora import Utterance
 from turbo_kit.corpora.batching import ordered_batches
@@ -67,7 +66,7 @@ def trunk_features(
     with store.lock():
         store.refresh()
         missing = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in store}
-        for part, items in _decoded_ahead(encoder.modality, missing, max_seconds):
+        for part, items in _decoded(encoder.modality, missing, max_seconds):
             names = {key: f"{missing[key].path} (utterance {missing[key].id!r})" for key in part}
             store.add(_computed(encoder, names, items, progress))
     return Features(tuple(store[key] for key in keys))
@@ -85,9 +84,7 @@ def _keys(utterances: Sequence[Utterance], modality: str, max_seconds: float) ->
 Items = list[str] | list[NDArray[np.float32]]
 
 
-def _decoded_ahead(
-    modality: str, missing: dict[str, Utterance], max_seconds: float
-) -> Iterator[tuple[list[str], Items]]:
+def _decoded(modality: str, missing: dict[str, Utterance], max_seconds: float) -> Iterator[tuple[list[str], Items]]:
     """The keys of each shard and what the trunk sees of them; the next shard is decoded while this one is used."""
     keys = list(missing)
     parts = [keys[start : start + SHARD] for start in range(0, len(keys), SHARD)]
@@ -111,39 +108,27 @@ def _computed(
     from tqdm.auto import tqdm
 
     called = list(names.values())
-
     done: dict[int, NDArray[np.generic]] = {}
     bar = tqdm(total=len(items), desc=f"{encoder.modality} features", unit="clip", disable=not progress, leave=False)
     with bar:
         for batch in ordered_batches([len(item) for item in items], TRUNK_BATCH):
             hidden = encoder.trunk([items[i] for i in batch], [called[i] for i in batch])
             for i, sequence, mask in zip(batch, hidden.sequence, hidden.mask, strict=True):
-                done[int(i)] = _numpy(sequence[mask])
+                done[int(i)] = sequence[mask].cpu().numpy()
             bar.update(len(batch))
     return {key: done[i] for i, key in enumerate(names)}
 
 
-def _numpy(tensor: Tensor) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = tensor.cpu().numpy()
-    return array
-
-
-class FeatureStore:
-    """A folder of shards; each is one array of frames (.npy) and an index (.json), which is written last.
+class FeatureStore(dict[str, NDArray[np.generic]]):
+    """Features by key, from a folder of shards; each is one array of frames (.npy) and an index (.json), written last.
 
     A shard without its index, or with an array that is shorter than its index says, does not count.
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
-        self._known: dict[str, NDArray[np.generic]] = {}
         self._read: set[Path] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._known
-
-    def __getitem__(self, key: str) -> NDArray[np.generic]:
-        return self._known[key]
 
     def lock(self) -> BaseFileLock:
         """Held while features are computed, so that two processes never compute the same ones."""
@@ -166,17 +151,15 @@ class FeatureStore:
         if len(frames) != sum(lengths.values()):
             raise ValueError(f"{len(frames)} frames, and the index counts {sum(lengths.values())}")
         self._read.add(index)
-        ends = np.cumsum(list(lengths.values()))
-        for key, end in zip(lengths, ends, strict=True):
-            self._known[key] = frames[end - lengths[key] : end]
+        for key, end in zip(lengths, np.cumsum(list(lengths.values())), strict=True):
+            self[key] = frames[end - lengths[key] : end]
 
     def add(self, features: dict[str, NDArray[np.generic]]) -> None:
         """Writes the features as one more shard and opens it."""
         name = self.folder / uuid.uuid4().hex
-        arrays, lengths = list(features.values()), {key: len(value) for key, value in features.items()}
         with name.with_suffix(".partial").open("wb") as file:
-            np.save(file, np.concatenate(arrays), allow_pickle=False)
+            np.save(file, np.concatenate(list(features.values())), allow_pickle=False)
         name.with_suffix(".partial").replace(name.with_suffix(".npy"))
-        name.with_suffix(".index").write_text(json.dumps(lengths))
+        name.with_suffix(".index").write_text(json.dumps({key: len(value) for key, value in features.items()}))
         name.with_suffix(".index").replace(name.with_suffix(".json"))
         self._open(name.with_suffix(".json"))

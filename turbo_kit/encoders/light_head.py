@@ -57,9 +57,6 @@ class LayerMix(nn.Module):
     """The sum of an encoder's hidden states, weighted by the softmax of one learned scalar each; all alike at first.
 
     As in SUPERB (arXiv 2105.01051) with the defaults of its code: the states are not normalised one by one before.
-
-    Args:
-        states: how many there are.
     """
 
     def __init__(self, states: int) -> None:

@@ -19,6 +19,7 @@ class Bert(Backbone):
 
     modality = "text"
     dropout_names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    path_of_layers = "encoder.layer"
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__()
@@ -27,11 +28,8 @@ class Bert(Backbone):
         # The embeddings hold their dropout; it is taken out of them so that all before it can run once for all passes.
         self.embedding_dropout = model.embeddings.dropout
         model.embeddings.dropout = nn.Identity()
-        self.layers = self.find_layers()
+        self.layers = model.get_submodule(self.path_of_layers)
         self.longest = min(self.positions(), tokenizer.model_max_length)
-
-    def find_layers(self) -> nn.ModuleList:
-        return self.model.encoder.layer  # type: ignore[no-any-return]
 
     def positions(self) -> int:
         """How many tokens the position embeddings reach."""
@@ -40,10 +38,6 @@ class Bert(Backbone):
             return int(self.model.config.max_position_embeddings)
         offset = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts from behind the pad id
         return int(table.num_embeddings - offset)
-
-    @property
-    def width(self) -> int:
-        return int(self.model.config.hidden_size)
 
     def processing(self) -> str:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
@@ -68,9 +62,6 @@ class Bert(Backbone):
     def embedding_modules(self) -> list[nn.Module]:
         return [self.model.embeddings]
 
-    def context(self, x: Tensor, mask: Tensor) -> Any:
-        return mask[:, None, None, :]  # read by scaled_dot_product_attention: True = may be attended to
-
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
         return hidden_state(self.layers[index](x, context))
 
@@ -79,13 +70,7 @@ class DistilBert(Bert):
     """DistilBERT: BERT without type embeddings, its parts under other names."""
 
     dropout_names = ("dropout", "attention_dropout")
-
-    def find_layers(self) -> nn.ModuleList:
-        return self.model.transformer.layer  # type: ignore[no-any-return]
-
-    @property
-    def width(self) -> int:
-        return int(self.model.config.dim)
+    path_of_layers = "transformer.layer"
 
 
 class Deberta(Bert):
