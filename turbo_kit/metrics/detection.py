@@ -15,17 +15,18 @@ from turbo_kit.config import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+Floats = NDArray[np.float64]
 Truth = NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 class DetCurve(NamedTuple):
     """The two error rates at each threshold, from the strictest to the loosest: (K,) each."""
 
-    threshold: NDArray[np.float64]
+    threshold: Floats
     """Every distinct score from the highest, after infinity, which accepts nothing."""
-    false_accept: NDArray[np.float64]
+    false_accept: Floats
     """Share of the negative clips that are accepted: rises from 0 to 1."""
-    false_reject: NDArray[np.float64]
+    false_reject: Floats
     """Share of the positive clips that are rejected: falls from 1 to 0."""
 
 
@@ -54,7 +55,7 @@ def det_curve(truth: Truth, score: NDArray[np.floating[Any]]) -> DetCurve:
     return DetCurve(threshold, false_accept, 1 - hit)
 
 
-def mean_det_curve(curves: Sequence[DetCurve]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_det_curve(curves: Sequence[DetCurve]) -> tuple[Floats, Floats]:
     """The mean of some curves at each rate of false accepts: vertical averaging.
 
     The scores of two models lie on no common scale, and their clips cannot be pooled without one; error rates can be
@@ -71,7 +72,7 @@ def mean_det_curve(curves: Sequence[DetCurve]) -> tuple[NDArray[np.float64], NDA
     return accept, np.mean(reached, axis=0)
 
 
-def crossing(false_accept: NDArray[np.float64], false_reject: NDArray[np.float64]) -> NDArray[np.float64]:
+def crossing(false_accept: Floats, false_reject: Floats) -> Floats:
     """Where the two error rates are equal, on the straight line between the last points before and after.
 
     Args:
@@ -151,9 +152,7 @@ def at_threshold(truth: Truth, score: NDArray[np.floating[Any]], threshold: floa
     }
 
 
-def truth_and_score(
-    predictions: "pd.DataFrame", classes: Sequence[str]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def truth_and_score(predictions: "pd.DataFrame", classes: Sequence[str]) -> tuple[NDArray[np.bool_], Floats]:
     """What the functions above take, from a table of predictions: the labelled clips alone.
 
     Args:
@@ -166,7 +165,7 @@ def truth_and_score(
     return truth, labelled[f"p_{classes[1]}"].to_numpy(np.float64)
 
 
-def _checked(truth: NDArray[Any], score: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def _checked(truth: NDArray[Any], score: NDArray[Any]) -> tuple[NDArray[np.bool_], Floats]:
     truth, score = np.asarray(truth), np.asarray(score)
     if truth.ndim != 1 or truth.shape != score.shape:
         raise InputError(

@@ -7,17 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
+from turbo_kit.metrics.geometry import ROWS_AT_ONCE, Vectors
+
+Numbers = NDArray[np.integer[Any]]
 
 # Cosines closer than this are ties: equal vectors differ in the last bits with their place in a matrix product.
 TIE = 1e-9
-ROWS_AT_ONCE = 1024
 
 
 def retrieval_scores(
-    audio: NDArray[np.floating[Any]],
-    text: NDArray[np.floating[Any]],
-    texts: Sequence[str],
-    ks: Sequence[int] = (1, 5, 10),
+    audio: Vectors, text: Vectors, texts: Sequence[str], ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, dict[str, float]]:
     """Recall at k by cosine similarity, from audio to text and from text to audio.
 
@@ -49,9 +48,7 @@ def retrieval_scores(
     }
 
 
-def _recalls(
-    queries: NDArray[np.float64], candidates: NDArray[np.float64], transcript: NDArray[np.intp], ks: Sequence[int]
-) -> dict[str, float]:
+def _recalls(queries: Vectors, candidates: Vectors, transcript: Numbers, ks: Sequence[int]) -> dict[str, float]:
     found = dict.fromkeys(ks, 0.0)
     for start in range(0, len(queries), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
@@ -65,15 +62,13 @@ def _recalls(
     return {f"R@{k}": found[k] / len(queries) for k in ks}
 
 
-def _chance(transcript: NDArray[np.intp], ks: Sequence[int]) -> dict[str, float]:
+def _chance(transcript: Numbers, ks: Sequence[int]) -> dict[str, float]:
     """Where all are tied."""
     alike, everyone = np.bincount(transcript)[transcript], np.full(len(transcript), len(transcript))
     return {f"R@{k}": float(_hit_probability(np.full(len(alike), k), everyone, alike).mean()) for k in ks}
 
 
-def _hit_probability(
-    places: NDArray[np.integer[Any]], tied: NDArray[np.integer[Any]], right: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
+def _hit_probability(places: Numbers, tied: Numbers, right: Numbers) -> NDArray[np.float64]:
     """Chance that ``places`` draws, without replacement, from ``tied`` items hold a ``right`` one: (Q,) each."""
     from scipy.special import gammaln
 
@@ -83,13 +78,13 @@ def _hit_probability(
     return np.where(places > wrong, 1.0, 1.0 - np.exp(log_miss))
 
 
-def _unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def _unit(vectors: Vectors) -> NDArray[np.float64]:
     vectors = np.asarray(vectors, dtype=np.float64)
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(norm == 0, 1.0, norm)
 
 
-def _check(audio: NDArray[Any], text: NDArray[Any], texts: Sequence[str], ks: Sequence[int]) -> None:
+def _check(audio: Vectors, text: Vectors, texts: Sequence[str], ks: Sequence[int]) -> None:
     if audio.ndim != 2 or audio.shape != text.shape:
         raise InputError(
             f"audio has shape {audio.shape} and text {text.shape}, expected the same (N, D): retrieval needs both "

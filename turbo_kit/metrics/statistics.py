@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.metrics.detection import crossing
+from turbo_kit.metrics.detection import Floats, crossing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 Statistic = Literal["UA", "WA"]
 
 SIGNIFICANCE = 0.05
@@ -205,9 +204,7 @@ def _sign_flip(contributions: Floats, seed: int) -> float | None:
 
 
 def _effect_size(contributions: Floats) -> float | None:
-    if len(contributions) < 2:
-        return None
-    deviation = contributions.std(ddof=1)
+    deviation = contributions.std(ddof=1) if len(contributions) > 1 else 0.0
     alike = deviation <= 1e-9 * np.abs(contributions).max()
     return None if alike else float(contributions.mean() / deviation)
 
