@@ -1,20 +1,18 @@
 """Running a model over many clips: features from the cache, padded batches on the device, outputs in order."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.batching import ordered_batches
 from turbo_kit.encoders import TrunkOutput
 from turbo_kit.encoders.feature_cache import Features, trunk_features
-from turbo_kit.model.turbo_model import TurboModel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from turbo_kit.model.turbo_model import Arrays, TurboModel
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -36,22 +34,17 @@ def clip_features(model: TurboModel, corpus: Corpus, *, progress: bool = False) 
     }
 
 
-def clip_lengths(features: Mapping[str, Features]) -> "NDArray[np.int64]":
+def clip_lengths(features: Mapping[str, Features]) -> NDArray[np.int64]:
     """(N,) positions of each clip over all modalities: what a batch of similar clips goes by."""
-    lengths: NDArray[np.int64] = np.array([feature.lengths for feature in features.values()]).sum(axis=0)
-    return lengths
+    return np.asarray(np.sum([feature.lengths for feature in features.values()], axis=0))
 
 
 def padded_batch(
-    features: Mapping[str, Features], indices: "Sequence[int] | NDArray[np.int64]", device: torch.device
+    features: Mapping[str, Features], indices: Sequence[int] | NDArray[np.int64], device: torch.device
 ) -> dict[str, TrunkOutput]:
     """Some of the clips by modality, padded to the longest of them, on the device."""
-    pinned = device.type == "cuda"
-    batch = {modality: feature.batch(indices, pinned=pinned) for modality, feature in features.items()}
-    return {
-        m: TrunkOutput(to_device(hidden.sequence, device), to_device(hidden.mask, device))
-        for m, hidden in batch.items()
-    }
+    batch = {m: feature.batch(indices, pinned=device.type == "cuda") for m, feature in features.items()}
+    return {m: TrunkOutput(*(to_device(part, device) for part in hidden)) for m, hidden in batch.items()}
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -62,12 +55,11 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 @torch.inference_mode()
 def model_outputs(
     model: TurboModel, features: Mapping[str, Features], passes: int = 1, missing: str | None = None
-) -> "dict[str, NDArray[np.float32]]":
+) -> Arrays:
     """Runs all clips through the heads in the model's present mode (training mode: with dropout).
 
     Args:
-        model: the model.
-        features: what its trunks gave for the N clips.
+        features: what the model's trunks gave for the N clips.
         passes: how many views of each clip.
         missing: a modality that the classifier has to do without.
 
@@ -80,8 +72,7 @@ def model_outputs(
     for indices in ordered_batches(clip_lengths(features), INFERENCE_BATCH):
         absent = {missing: torch.ones(len(indices), dtype=torch.bool, device=device)} if missing else None
         output = model(padded_batch(features, indices, device), passes, absent)
-        named: dict[str, Tensor] = {"logits": output.logits}
-        named |= {f"pooled.{modality}": pooled for modality, pooled in output.pooled.items()}
+        named = {"logits": output.logits} | {f"pooled.{m}": pooled for m, pooled in output.pooled.items()}
         named |= {f"view.{name}": view[None] for name, view in output.views.items()}
         parts.append({name: value.float().cpu().numpy() for name, value in named.items()})
         order.append(indices)

@@ -2,12 +2,16 @@
 
 import json
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
+import numpy as np
 import torch
-from huggingface_hub import ModelHubMixin
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from turbo_kit.config import InputError, ModelOptions, RunConfig
@@ -18,9 +22,11 @@ from turbo_kit.model.card import model_card
 from turbo_kit.model.fusion import Fusion
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.float32]]
+Paths = Sequence[str | Path] | None
+Texts = Sequence[str] | None
 
 WEIGHTS_FILE = "model.safetensors"
 PREDICT_BATCH = 32
@@ -61,34 +67,26 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         self.classes = list(classes)
         self.options = options
         self.about = dict(about or {})
-        self.encoders = nn.ModuleDict(
-            {
-                modality: build_encoder(name, modality, options.encoder, dropout=options.dropout(modality))
-                for modality, name in options.modalities.items()
-            }
-        )
+        self.encoders = nn.ModuleDict()
+        for modality, name in options.modalities.items():
+            self.encoders[modality] = build_encoder(name, modality, options.encoder, dropout=options.dropout(modality))
         self.fingerprints = {modality: self.encoder(modality).fingerprint for modality in self.encoders}
-        self._check_encoders(fingerprints or {})
-        widths = {modality: self.encoder(modality).width for modality in self.encoders}
-        size = options.projection
-        self.projections = nn.ModuleDict(
-            {m: nn.Linear(width, size) if size else nn.Identity() for m, width in widths.items()}
-        )
-        self.fusion = Fusion(widths, options.fusion)
-        self.classifier = nn.Linear(self.fusion.width, len(self.classes))
-        # Stands in for a modality that is missing; learnt by hiding modalities in training.
-        self.absent = nn.ParameterDict(
-            {m: nn.Parameter(torch.zeros(width)) for m, width in widths.items()} if options.modality_dropout else {}
-        )
-
-    def _check_encoders(self, expected: Mapping[str, str]) -> None:
-        for modality, fingerprint in expected.items():
+        for modality, fingerprint in (fingerprints or {}).items():
             if self.fingerprints[modality] != fingerprint:
                 raise InputError(
-                    f"the {modality} encoder {self.options.modalities[modality]!r} found here is not the one that this "
+                    f"the {modality} encoder {options.modalities[modality]!r} found here is not the one that this "
                     "model was trained on (its fingerprint differs): install the version of turbo-kit, or the encoder, "
                     "that the model was made with."
                 )
+        widths = {modality: self.encoder(modality).width for modality in self.encoders}
+        size = options.projection
+        heads = {m: nn.Linear(width, size) if size else nn.Identity() for m, width in widths.items()}
+        self.projections = nn.ModuleDict(heads)
+        self.fusion = Fusion(widths, options.fusion)
+        self.classifier = nn.Linear(self.fusion.width, len(self.classes))
+        # Stands in for a modality that is missing; learnt by hiding modalities in training.
+        optional = widths if options.modality_dropout else {}
+        self.absent = nn.ParameterDict({m: nn.Parameter(torch.zeros(width)) for m, width in optional.items()})
 
     @classmethod
     def from_config(cls, config: RunConfig, classes: Sequence[str]) -> Self:
@@ -107,10 +105,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
 
     def encoder(self, modality: str) -> Encoder:
         """The encoder of a modality."""
-        encoder = self.encoders[modality]
-        if not isinstance(encoder, Encoder):
-            raise TypeError(f"{modality} is not an encoder")
-        return encoder
+        return cast(Encoder, self.encoders[modality])
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:
@@ -137,7 +132,9 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
             for number, view in enumerate(both, start=1)
         }
         size, device = len(next(iter(hidden.values())).mask), self.classifier.weight.device
-        hide = dict(absent or {}) | (self._hidden_at_random(size, device) if self.training else {})
+        hide = dict(absent or {})
+        if self.training and self.options.modality_dropout:
+            hide |= self._hidden_at_random(size, device)
         seen = {m: self._without(e, hide[m], self.absent[m]) if m in hide else e for m, e in encoded.items()}
         return ModelOutput(views, self.classifier(self.fusion(seen)), pooled)
 
@@ -150,16 +147,12 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
 
     def _hidden_at_random(self, size: int, device: torch.device) -> dict[str, Tensor]:
         """One of the two modalities of a clip, never both, at the rate `modality_dropout`."""
-        if not self.options.modality_dropout:
-            return {}
         hit = torch.rand(size, device=device) < self.options.modality_dropout
         first = torch.rand(size, device=device) < 0.5
         one, other = self.modalities
         return {one: hit & first, other: hit & ~first}
 
-    def predict(
-        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
-    ) -> "pd.DataFrame":
+    def predict(self, audio_paths: Paths = None, texts: Texts = None) -> "pd.DataFrame":
         """Classifies clips.
 
         Args:
@@ -175,14 +168,11 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         """
         return self.predict_and_embed(audio_paths, texts)[0]
 
-    def embed(
-        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
-    ) -> "dict[str, NDArray[np.float32]]":
+    def embed(self, audio_paths: Paths = None, texts: Texts = None) -> Arrays:
         """Embeds clips.
 
         Args:
-            audio_paths: the clips' audio files.
-            texts: their transcripts, in the same order.
+            audio_paths, texts: as for `predict`.
 
         Returns:
             For each modality given, what the classifier reads, (N, D), under its name, and its projection into the
@@ -193,43 +183,39 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         """
         return self.predict_and_embed(audio_paths, texts)[1]
 
-    def predict_and_embed(
-        self, audio_paths: Sequence[str | Path] | None = None, texts: Sequence[str] | None = None
-    ) -> "tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]":
+    def predict_and_embed(self, audio_paths: Paths = None, texts: Texts = None) -> "tuple[pd.DataFrame, Arrays]":
         """What `predict` and `embed` return, of one look at the clips."""
         import pandas as pd
 
-        outputs = list(self._run(audio_paths, texts))
+        given = self._given(audio_paths, texts)
+        outputs = self._run(given)
         probabilities = torch.cat([output.logits[0] for output in outputs]).float().softmax(dim=-1).cpu().numpy()
         table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
         table.insert(0, "label", [self.classes[i] for i in probabilities.argmax(axis=1)])
         arrays = {}
-        for modality in self._given(audio_paths, texts):
+        for modality in given:
             arrays[modality] = torch.cat([output.pooled[modality][0] for output in outputs])
             arrays[f"{modality}_projected"] = torch.cat([output.views[f"{modality[0]}1"] for output in outputs])
         return table, {name: array.float().cpu().numpy() for name, array in arrays.items()}
 
-    def _run(self, audio_paths: Sequence[str | Path] | None, texts: Sequence[str] | None) -> Iterator[ModelOutput]:
+    @torch.inference_mode()
+    def _run(self, given: Mapping[str, Sequence[Any]]) -> list[ModelOutput]:
         """What the model makes of the clips, batch by batch, without dropout."""
-        given = self._given(audio_paths, texts)
+        starts = range(0, len(next(iter(given.values()))), PREDICT_BATCH)
         was_training = self.training
         self.eval()
         try:
-            for start in range(0, len(next(iter(given.values()))), PREDICT_BATCH):
-                items = {m: list(values[start : start + PREDICT_BATCH]) for m, values in given.items()}
-                with torch.inference_mode():
-                    yield self._output(items)
+            return [self._output({m: list(v[i : i + PREDICT_BATCH]) for m, v in given.items()}) for i in starts]
         finally:
             self.train(was_training)
 
-    def _given(self, audio_paths: Sequence[str | Path] | None, texts: Sequence[str] | None) -> dict[str, Sequence[Any]]:
+    def _given(self, audio_paths: Paths, texts: Texts) -> dict[str, Sequence[Any]]:
         given = {m: v for m, v in (("audio", audio_paths), ("text", texts)) if v is not None and m in self.modalities}
-        if not given or not all(len(values) for values in given.values()):
+        counts = {modality: len(values) for modality, values in given.items()}
+        if not given or not all(counts.values()):
             raise InputError(f"nothing to predict: give {' and '.join(self.modalities)} of at least one clip.")
-        if len({len(values) for values in given.values()}) > 1:
-            raise InputError(
-                f"{len(given['audio'])} audio files and {len(given['text'])} texts: give one of each a clip."
-            )
+        if len(set(counts.values())) > 1:
+            raise InputError(f"{counts['audio']} audio files and {counts['text']} texts: give one of each a clip.")
         for modality in self.modalities:
             if modality not in given and not self.absent:
                 raise InputError(
@@ -239,10 +225,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
         return given
 
     def _output(self, items: dict[str, list[Any]]) -> ModelOutput:
-        names = {
-            "audio": list(map(str, items.get("audio", ()))),
-            "text": list(map(reprlib.repr, items.get("text", ()))),
-        }
+        names = {m: list(map(str if m == "audio" else reprlib.repr, values)) for m, values in items.items()}
         if "audio" in items:
             clips = [Utterance(name, Path(name), "", None, "") for name in names["audio"]]
             items = {**items, "audio": list(decode_all(clips, self.max_seconds))}
@@ -253,8 +236,7 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
             blank: list[Any] = [""] if modality == "text" else [torch.zeros(16_000).numpy()]
             one = self.encoder(modality).trunk(blank)
             hidden[modality] = TrunkOutput(*(part.expand(size, *part.shape[1:]) for part in one))
-        output: ModelOutput = self(hidden, absent=absent)
-        return output
+        return self(hidden, absent=absent)  # type: ignore[no-any-return]
 
     def trained_state(self) -> dict[str, Tensor]:
         """Every parameter that training moves; the frozen trunks are found by name and checked by fingerprint."""
@@ -276,25 +258,18 @@ class TurboModel(nn.Module, ModelHubMixin, library_name="turbo-kit", license="ap
             value.copy_(state[name])
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        from safetensors.torch import save_file
-
         state = {name: value.contiguous().cpu() for name, value in self.trained_state().items()}
         save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
         facts = {"classes": self.classes, "fingerprints": self.fingerprints, "about": self.about}
-        config = self.options.to_dict() | facts
-        (save_directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
-        (save_directory / "README.md").write_text(
-            model_card(self.classes, self.modalities, self.about, optional=bool(self.absent)), encoding="utf-8"
-        )
+        config = json.dumps(self.options.to_dict() | facts, indent=2, sort_keys=True)
+        (save_directory / "config.json").write_text(config)
+        card = model_card(self.classes, self.modalities, self.about, optional=bool(self.absent))
+        (save_directory / "README.md").write_text(card, encoding="utf-8")
 
     @classmethod
     def _from_pretrained(
         cls, *, model_id: str, revision: str | None = None, config: dict[str, Any] | None = None, **options: Any
     ) -> Self:
-        from huggingface_hub import hf_hub_download
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         download = {k: options.pop(k) for k in ("cache_dir", "force_download", "local_files_only", "token")}
         file = Path(model_id) / WEIGHTS_FILE
         if not Path(model_id).is_dir():
@@ -313,8 +288,7 @@ def _saved_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a saved model from its config.json, which holds its options under their flat names."""
     facts = {"classes", "fingerprints", "about"}
     given = {name: config[name] for name in facts & config.keys()}
-    options = ModelOptions()
     values = {name: value for name, value in config.items() if name not in facts}
-    if wrong := sorted(values.keys() - options.to_dict().keys()):
+    if wrong := sorted(values.keys() - ModelOptions().to_dict().keys()):
         raise ValueError(f"unknown option {wrong[0]!r} in config.json")
-    return given | {"options": options.updated(values)}
+    return given | {"options": ModelOptions().updated(values)}
