@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError, unknown
@@ -14,9 +15,6 @@ from turbo_kit.figures import run_classes
 from turbo_kit.figures.embedding_maps import clip_orders, epoch_names, epoch_spaces, named_runs
 from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces
 from turbo_kit.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPLITS = {"dev": ("dev",), "test": ("test",), "both": ("dev", "test")}
 NEIGHBOURS = 5
@@ -30,7 +28,7 @@ class EmbeddingData:
     title: str
     corpus: str
     """As `RunConfig.corpus` names it: decides what an export may hold."""
-    clips: "pd.DataFrame"
+    clips: pd.DataFrame
     """One row a clip: `id`, `split`, `speaker`, `label` (None: unlabelled), `transcript`."""
     classes: tuple[str, ...]
     frames: tuple[str, ...]
@@ -51,10 +49,8 @@ class EmbeddingData:
     chosen_frame: int | None = None
     """The frame that is shown first: the chosen epoch; None = the last one."""
 
-    def table(self, rows: Sequence[int], frame: int = 0) -> "pd.DataFrame":
+    def table(self, rows: Sequence[int], frame: int = 0) -> pd.DataFrame:
         """Some of the clips with what was predicted of them in a frame, and whether that is right."""
-        import pandas as pd
-
         table = self.clips.iloc[list(rows)].copy()
         predicted = np.array(self.classes, dtype=object)[self.predicted[frame][list(rows)]]
         right = pd.Series(predicted == table["label"].to_numpy(), index=table.index, dtype="boolean")
@@ -68,7 +64,7 @@ class _Frames:
     """What each frame knows, all in one order of the clips: tables, spaces (N, D), predicted (N,), projected views."""
 
     names: tuple[str, ...]
-    table: "pd.DataFrame"
+    table: pd.DataFrame
     spaces: list[NDArray[np.float64]]
     predicted: list[NDArray[np.int16]]
     views: list[dict[str, NDArray[np.float32]]]
@@ -158,8 +154,6 @@ def _split(split: str | None, runs: Sequence[Run], epochs: int | None) -> str:
 
 def _run_frames(runs: Mapping[str, Run], split: str) -> _Frames:
     """A frame for each run, as its chosen epoch has the clips."""
-    import pandas as pd
-
     classes = run_classes(runs.values())
     parts = []
     for part in SPLITS[split]:
@@ -197,7 +191,7 @@ def _epoch_frames(runs: Sequence[Run], epochs: int) -> _Frames:
     )
 
 
-def _clip_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
+def _clip_table(predictions: pd.DataFrame) -> pd.DataFrame:
     table = predictions.rename(columns={"text": "transcript"})[["id", "split", "speaker", "label", "transcript"]]
     return table.astype(object).where(table.notna(), None)
 

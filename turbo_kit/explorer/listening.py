@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, Utterance
@@ -16,7 +17,6 @@ from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
     import ipywidgets
-    import pandas as pd
 
 GIVEN = {"audio": "hear it", "text": "read it", "both": "hear and read it"}
 """What a player is given of a clip, and how the button says it."""
@@ -61,15 +61,13 @@ class ListeningGame:
         """Goes on to the next clip; after the last comes the first."""
         self.place = (self.place + 1) % len(self.clips)
 
-    def scores(self) -> "pd.DataFrame":
+    def scores(self) -> pd.DataFrame:
         """How many answers were right: the player's, and those of each model on the clips that the player answered.
 
         Returns:
             One row for each way of being given a clip that was played: `given`, `clips`, `you`, and a column for each
             model; the counts are of right answers.
         """
-        import pandas as pd
-
         rows = []
         for given, answers in self.answers.items():
             played = [clip for clip in self.clips if clip.id in answers]
@@ -78,10 +76,8 @@ class ListeningGame:
                 rows.append(row | {name: _right(played, said) for name, said in self.models.items()})
         return pd.DataFrame(rows, columns=["given", "clips", "you", *self.models])
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> pd.DataFrame:
         """Every clip of the game with its label and each model's answer: the game without a player."""
-        import pandas as pd
-
         rows = [
             {"id": clip.id, "text": clip.text, "label": clip.label}
             | {name: said[clip.id] for name, said in self.models.items()}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
@@ -26,7 +27,6 @@ from turbo_kit.metrics import geometry_scores
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -47,7 +47,7 @@ GEOMETRY = {
 """The panels of `geometry_scatter`: columns of the summary table and their titles."""
 
 
-def geometry_scatter(table: "pd.DataFrame") -> "Figure":
+def geometry_scatter(table: pd.DataFrame) -> "Figure":
     """Each measure of the pooled space against UA, one point a row; with more than eight rows the points are numbered.
 
     Args:
@@ -162,7 +162,7 @@ def epoch_spaces(run: Run, epochs: Sequence[int]) -> list[NDArray[np.float64]]:
     return list(np.concatenate(unit, axis=-1))
 
 
-def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> "pd.DataFrame":
+def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> pd.DataFrame:
     """The geometry of the development clips before training and after each epoch, one row a run and epoch.
 
     Args:
@@ -174,8 +174,6 @@ def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> "pd.DataFrame":
     Raises:
         InputError: a run that kept no embeddings of its epochs.
     """
-    import pandas as pd
-
     rows = []
     for name, run in named_runs(runs).items():
         kept = run.epochs()
@@ -187,7 +185,7 @@ def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def geometry_curves(table: "pd.DataFrame") -> "Figure":
+def geometry_curves(table: pd.DataFrame) -> "Figure":
     """Each measure of the pooled space by epoch, one line a run.
 
     Args:

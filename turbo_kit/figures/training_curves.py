@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.figures.style import (
     LINE,
@@ -20,7 +21,6 @@ from turbo_kit.figures.style import (
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def learning_curves(runs: Mapping[str, Sequence[Run]] | Sequence[Run], reference
     return _one_chart(groups) if len(groups) <= LINES else _small_charts(groups, reference)
 
 
-def mean_history(runs: Sequence[Run]) -> "pd.DataFrame":
+def mean_history(runs: Sequence[Run]) -> pd.DataFrame:
     """Mean development scores of the runs by epoch, up to the last epoch that all of them reached."""
     mean: pd.DataFrame = _mean([run.history.set_index("epoch")[["dev_UA", "dev_loss"]] for run in runs])
     return mean
@@ -52,8 +52,6 @@ def mean_history(runs: Sequence[Run]) -> "pd.DataFrame":
 
 def _mean(histories: Sequence[Any]) -> Any:
     """Mean by epoch of series or tables, up to the last epoch that all of them have."""
-    import pandas as pd
-
     shared = min(history.index.max() for history in histories)
     return pd.concat(histories).groupby(level="epoch").mean().loc[:shared]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
@@ -12,7 +13,6 @@ from turbo_kit.corpora.decoding import SAMPLE_RATE, decode
 from turbo_kit.figures.style import MUTED, OKABE_ITO, figure_style, new_figure, wrap_name
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -67,15 +67,13 @@ def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float64]:
     return decibels
 
 
-def clip_measures(clips: Sequence[Utterance]) -> "pd.DataFrame":
+def clip_measures(clips: Sequence[Utterance]) -> pd.DataFrame:
     """Loudness, pitch and speaking rate, one row a clip.
 
     Returns:
         `id`, `speaker`, `label`, `seconds`, `level` (RMS, dB below full scale), `pitch` (median F0 where there is a
         voice, Hz) and `words_per_second`.
     """
-    import pandas as pd
-
     rows = []
     for clip in clips:
         wave = decode(clip)

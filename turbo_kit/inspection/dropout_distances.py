@@ -7,9 +7,10 @@ vectors the squared distance is twice that, so in-modal alignment (arXiv 2005.10
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -20,9 +21,6 @@ from turbo_kit.encoders import Encoder
 from turbo_kit.inspection.one_batch import Batch, dropout_on
 from turbo_kit.metrics.geometry import uniformity
 from turbo_kit.model import TurboModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Views = NDArray[np.floating[Any]]
 """(passes, B, D) pooled embeddings of B clips."""
@@ -152,7 +150,7 @@ def view_sweep(
     rates: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
     passes: Sequence[int] = (2,),
     seed: int = 0,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """The distances of each modality by dropout rate and number of passes.
 
     Args:
@@ -169,8 +167,6 @@ def view_sweep(
     Raises:
         InputError: a rate or a number of passes that cannot be used, or models whose trunks differ.
     """
-    import pandas as pd
-
     check_shared_trunk(models)
     rows = []
     for name, model in models.items():
@@ -183,7 +179,7 @@ def view_sweep(
     return pd.DataFrame(rows)
 
 
-def layer_sweep(models: Mapping[str, tuple[TurboModel, Batch]], passes: int = 2, seed: int = 0) -> "pd.DataFrame":
+def layer_sweep(models: Mapping[str, tuple[TurboModel, Batch]], passes: int = 2, seed: int = 0) -> pd.DataFrame:
     """The distances after each step of each modality's stem and head, at the model's own dropout rate.
 
     Args:
@@ -194,8 +190,6 @@ def layer_sweep(models: Mapping[str, tuple[TurboModel, Batch]], passes: int = 2,
     Returns:
         One row for each model, modality and step (`layer`, see `layer_views`), with the columns of `view_sweep`.
     """
-    import pandas as pd
-
     return pd.DataFrame(
         [
             {"model": name, "modality": modality, "layer": layer} | _measures(views, batch, modality)

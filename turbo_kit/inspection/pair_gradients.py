@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,19 +14,8 @@ from torch import Tensor
 from turbo_kit.config import InputError, unknown
 from turbo_kit.inspection.one_batch import Batch, dropout_views
 from turbo_kit.model import TurboModel
-from turbo_kit.objectives import (
-    Objective,
-    Pair,
-    PairBoard,
-    View,
-    cross_entropy,
-    info_nce,
-    similarity_logits,
-)
+from turbo_kit.objectives import Objective, Pair, PairBoard, View, cross_entropy, info_nce, similarity_logits
 from turbo_kit.objectives.masks import negatives_mask
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HARDEST_NEGATIVES = 5
 """Number of negatives of an anchor that count as the hardest; `temperature_panels` names it too."""
@@ -125,7 +114,7 @@ def term_losses(
     return {"cross_entropy": own} | objective.losses_of(views, pairs, negative_groups(objective, batch))
 
 
-def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> "pd.DataFrame":
+def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> pd.DataFrame:
     """What each term of a batch adds to the total.
 
     Args:
@@ -135,8 +124,6 @@ def loss_table(objective: Objective, losses: Mapping[str, Tensor | float]) -> "p
     Returns:
         One row a term: `loss`, `weight` in the total, and their product `weighted`, which the total is the sum of.
     """
-    import pandas as pd
-
     table = pd.DataFrame({"loss": {name: torch.as_tensor(loss).item() for name, loss in losses.items()}})
     table["weight"] = [objective.weights.get(name, 0.0) for name in table.index]
     table["weighted"] = table["loss"] * table["weight"]
@@ -163,7 +150,7 @@ def view_gradients(objective: Objective, views: Mapping[str, Tensor], batch: Bat
 
 def gradient_cosines(
     model: TurboModel, objective: Objective, batch: Batch, *, include_inactive: bool = True, seed: int = 0
-) -> "dict[str, pd.DataFrame]":
+) -> dict[str, pd.DataFrame]:
     """Cosines between the gradients of the terms, over the parameters that the pairs and the classifier share.
 
     Those are the trained parameters of the encoders' heads; projections belong to the pairs alone, fusion and the
@@ -183,8 +170,6 @@ def gradient_cosines(
     Raises:
         InputError: a model without a trained head.
     """
-    import pandas as pd
-
     passes = max(
         [objective.passes, *(view.pass_number for view in objective.board.views), 2 if include_inactive else 1]
     )
@@ -224,7 +209,7 @@ def negative_weights(logits: Tensor) -> Tensor:
 
 def temperature_table(
     objective: Objective, views: Mapping[str, Tensor], pair: str, temperatures: Sequence[float]
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Loss and negatives of one pair of views by temperature, with all other clips as negatives.
 
     Args:
@@ -242,8 +227,6 @@ def temperature_table(
     Raises:
         InputError: as for `look_at_pair`.
     """
-    import pandas as pd
-
     rows = []
     for temperature in temperatures:
         look = look_at_pair(objective, views, pair, temperature=temperature)

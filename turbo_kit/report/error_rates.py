@@ -1,9 +1,10 @@
 """The section for two classes: error rates at the development threshold, and the DET curve."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.figures import det_curves, mean_curve
 from turbo_kit.metrics import detection_bootstrap, speaker_bootstrap
@@ -11,9 +12,6 @@ from turbo_kit.report.page import Picture, Section, Table, picture
 from turbo_kit.report.rows import Row
 from turbo_kit.report.score_sections import panel_rows, rows_shown_note
 from turbo_kit.report.sentences import interval, percent, records
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """False accept rates at which the table below the figure samples the curves."""
@@ -44,15 +42,13 @@ def detection_sections(rows: Sequence[Row]) -> Iterator[Section]:
     yield Section("Detection", text + rows_shown_note(len(shown), len(rows)), [_curves(shown)], [_scores(scores)])
 
 
-def detection_table(rows: Sequence[Row]) -> "pd.DataFrame":
+def detection_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row: `EER`, `ROC_AUC`, and at the threshold of each run `false_accept_rate`, `false_reject_rate` and
     `accuracy`, each with `_low` and `_high` (95 %, resampling speakers). All are shares of 1.
 
     Args:
         rows: of finished runs of two classes, whose development clips chose a threshold.
     """
-    import pandas as pd
-
     lines = []
     for row in rows:
         frame = _decided(row)
@@ -71,10 +67,8 @@ def detection_table(rows: Sequence[Row]) -> "pd.DataFrame":
     return pd.DataFrame(lines).astype({name: float for name in lines[0] if name != "objective"})
 
 
-def _decided(row: Row) -> "pd.DataFrame":
+def _decided(row: Row) -> pd.DataFrame:
     """The labelled predictions of a row, decided at the threshold of each run, with `positive` and `score`."""
-    import pandas as pd
-
     parts = []
     for run in row.runs:
         negative, positive = run.result["classes"]
@@ -94,7 +88,7 @@ def _one_minus(accuracy: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: None if value is None else 1 - value for name, value in turned.items()}
 
 
-def _scores(table: "pd.DataFrame") -> Table:
+def _scores(table: pd.DataFrame) -> Table:
     cells = [
         [values["objective"], *(f"{percent(values[name])} {interval(values, name)}" for name in SCORES)]
         for values in records(table)
@@ -105,8 +99,6 @@ def _scores(table: "pd.DataFrame") -> Table:
 
 
 def _curves(rows: Sequence[Row]) -> Picture:
-    import pandas as pd
-
     curves = {row.name: mean_curve(row.runs) for row in rows}
     cells = []
     for name, (accept, reject) in curves.items():

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
+from markupsafe import Markup
+
 from turbo_kit.figures import inline_svg
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -20,13 +22,11 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numbers: "pd.DataFrame | None" = None
+    numbers: pd.DataFrame | None = None
     """The content of the CSV file; None = the texts themselves."""
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> pd.DataFrame:
         """The content of the CSV file."""
-        import pandas as pd
-
         return pd.DataFrame(list(self.rows), columns=list(self.head)) if self.numbers is None else self.numbers
 
 
@@ -66,6 +66,4 @@ def picture(figure: "Figure", alt: str, caption: str, table: Table) -> Picture:
         caption: stands below the figure.
         table: what the figure shows.
     """
-    from markupsafe import Markup
-
     return Picture(Markup(inline_svg(figure, alt, f"figure-{table.name}")), caption, table)

@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from turbo_kit.board import PRESETS
 from turbo_kit.figures import pair_matrix, pair_ratios, search_map
@@ -12,13 +14,10 @@ from turbo_kit.report.row_board import RowBoard
 from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, number, percent, records
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RowsWithBoards = list[tuple[Row, RowBoard]]
 
 
-def board_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Section]:
+def board_sections(rows: Sequence[Row], table: pd.DataFrame) -> Iterator[Section]:
     """UA by pair, and by in-modal and cross-modal weight, where rows differ in their pair weights."""
     scores = table.set_index("objective")
     pictures: list[Picture] = []
@@ -35,7 +34,7 @@ def board_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Secti
         yield Section("The pair board", text, pictures)
 
 
-def search_sections(rows: Sequence[Row], tried: "pd.DataFrame") -> Iterator[Section]:
+def search_sections(rows: Sequence[Row], tried: pd.DataFrame) -> Iterator[Section]:
     """What searches on development data tried, and what each fold chose.
 
     Args:
@@ -72,7 +71,7 @@ def _groups(rows: Sequence[Row], apart: Sequence[str]) -> list[RowsWithBoards]:
     return list(groups.values())
 
 
-def _matrix(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
+def _matrix(boards: RowsWithBoards, scores: pd.DataFrame, place: int) -> list[Picture]:
     ua = {row.name: float(scores["UA"][row.name]) for row, _ in boards}
     alone = {board.only_pair: ua[row.name] for row, board in boards if board.only_pair}
     without = {board.left_out[0]: ua[row.name] for row, board in boards if len(board.left_out) == 1}
@@ -92,9 +91,7 @@ def _matrix(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[
     return [picture(pair_matrix(alone, without, None if whole is None else ua[whole]), alt, beside, numbers)]
 
 
-def _ratios(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[Picture]:
-    import pandas as pd
-
+def _ratios(boards: RowsWithBoards, scores: pd.DataFrame, place: int) -> list[Picture]:
     found: list[dict[str, Any]] = []
     for row, board in boards:
         if board.weight_sums is not None:
@@ -120,7 +117,7 @@ def _ratios(boards: RowsWithBoards, scores: "pd.DataFrame", place: int) -> list[
     return [picture(figure, alt, beside, numbers)]
 
 
-def _search(knob: str, rows: Sequence[Row], tried: "pd.DataFrame") -> list[Picture]:
+def _search(knob: str, rows: Sequence[Row], tried: pd.DataFrame) -> list[Picture]:
     table = tried[tried["knob"] == knob].rename(columns={"row": "name"})
     if table.empty:
         return []

@@ -1,15 +1,14 @@
 """Published results on a corpus, with the protocol of each, beside the rows of a report."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
 
 from turbo_kit.figures import run_classes
 from turbo_kit.report.page import Section, Table
 from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, percent, records
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Published(NamedTuple):
@@ -49,7 +48,7 @@ TEXT = (
 )
 
 
-def published_sections(rows: Sequence[Row], table: "pd.DataFrame") -> Iterator[Section]:
+def published_sections(rows: Sequence[Row], table: pd.DataFrame) -> Iterator[Section]:
     """Published results beside the report's own, where all of its runs are of IEMOCAP with four classes.
 
     Args:

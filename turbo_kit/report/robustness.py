@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.corpora.conditions import GOLD, conditions_of
 from turbo_kit.figures import robustness_curves
@@ -14,9 +15,6 @@ from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, percent, records
 from turbo_kit.report.summary import mean_of_known
 from turbo_kit.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def robustness_sections(rows: Sequence[Row]) -> Iterator[Section]:
@@ -43,15 +41,13 @@ def robustness_sections(rows: Sequence[Row]) -> Iterator[Section]:
     yield Section("Missing or noised modality", _text(table), [picture(robustness_curves(table), alt, "", numbers)])
 
 
-def condition_table(rows: Sequence[Row]) -> "pd.DataFrame":
+def condition_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line for each row and condition of its test: `objective`, `condition`, `modality`, `level`, `UA` with its
     interval (shares of 1), and `word_error_rate`, the mean of its runs, of the transcripts against gold.
 
     Args:
         rows: of the test list itself.
     """
-    import pandas as pd
-
     lines = []
     for row in rows:
         levels = {condition.split: condition for condition in conditions_of(row.runs[0].config)}
@@ -93,7 +89,7 @@ def transcript_sources(runs: Sequence[Run]) -> str:
     return "; ".join(said)
 
 
-def _text(table: "pd.DataFrame") -> str:
+def _text(table: pd.DataFrame) -> str:
     text = "The same models and the same test clips throughout, and no model was chosen by them. "
     if table["condition"].str.startswith("without").any():
         text += "Only a model trained with modality dropout can do without a modality. "
@@ -111,7 +107,7 @@ def _text(table: "pd.DataFrame") -> str:
     return text.strip()
 
 
-def _ordered(table: "pd.DataFrame") -> list[str]:
+def _ordered(table: pd.DataFrame) -> list[str]:
     """The conditions in order: clean, without a modality, increasing word errors, increasing noise."""
     groups = {"text": 1, "audio": 2}
 

@@ -1,12 +1,11 @@
 """A row of a summary: runs that are repetitions of one another."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from turbo_kit.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BASELINE = "ce-2pass"
 """The default baseline: it uses as many dropout masks as the two-pass objectives."""
@@ -41,10 +40,8 @@ class Row:
     """What a search on development data chose, by option and fold: {"contrastive_weight": {0: 0.1, 1: 0.5}}."""
 
     @property
-    def predictions(self) -> "pd.DataFrame":
+    def predictions(self) -> pd.DataFrame:
         """The predictions of all runs in one table, with columns `seed` and `fold`."""
-        import pandas as pd
-
         configs = [(run, run.config) for run in self.runs]
         parts = [
             run.predictions(self.split).assign(seed=config.training.seed, fold=config.data.fold)

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
+from markupsafe import Markup
 
 from turbo_kit.ablation.grid import search_configs
 from turbo_kit.config import RunConfig
@@ -60,9 +62,6 @@ def run_table(rows: Sequence[Row], page: Path) -> Table:
         rows: of the test list itself.
         page: the report's HTML file; the links start from its folder.
     """
-    import pandas as pd
-    from markupsafe import Markup
-
     knobs = list(dict.fromkeys(knob for row in rows for knob in row.chosen))
     cells, numbers = [], []
     for place, row in enumerate(rows, start=1):
@@ -90,8 +89,6 @@ def failed_table(runs: Sequence[Run], page: Path) -> Table:
         said = [str(error.get(key, "-")) for key in ("error", "message", "when")]
         cells.append([*known, *said, _link(run, NOTEBOOK, page)])
         texts.append([*known, *said])
-    import pandas as pd
-
     head = ("run", "objective", "fold", "seed", "error", "message", "when")
     numbers = pd.DataFrame(texts, columns=list(head))
     return Table("failed", f"{len(runs)} run{'s' * (len(runs) > 1)} failed", (*head, "notebook"), cells, numbers)
@@ -108,8 +105,6 @@ def relative_link(path: Path, page: Path) -> str:
 
 
 def _link(run: Run, file: str, page: Path) -> str:
-    from markupsafe import Markup
-
     path = run.folder / file
     if not path.is_file():
         return "-"

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.figures import (
     confusion,
@@ -22,15 +22,12 @@ from turbo_kit.report.rows import Row
 from turbo_kit.report.sentences import interval, number, percent, records
 from turbo_kit.runs import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 PANELS = 8
 """Maximum number of rows with a confusion matrix and a map; the report says if there are more."""
 MEASURES = ("alignment", "uniformity", "modality_gap", "effective_rank")
 
 
-def score_section(table: "pd.DataFrame") -> Section:
+def score_section(table: pd.DataFrame) -> Section:
     """UA with its interval, row by row."""
     rows = records(table)
     said = "; ".join(f"{values['objective']} {percent(values['UA'])} {interval(values, 'UA')}" for values in rows)
@@ -50,8 +47,6 @@ def learning_section(rows: Sequence[Row], reference: str | None) -> Section:
         rows: of the test list itself.
         reference: name of the baseline's row, where there is one.
     """
-    import pandas as pd
-
     means = {row.name: mean_history(row.runs) for row in rows}
     epochs = sorted({epoch for history in means.values() for epoch in history.index})
     cells = [[name, *(_epoch(history, epoch) for epoch in epochs)] for name, history in means.items()]
@@ -117,7 +112,7 @@ def map_section(rows: Sequence[Row]) -> Section:
     return Section("Maps of the embedding spaces", text + rows_shown_note(len(shown), len(rows)), pictures)
 
 
-def geometry_sections(table: "pd.DataFrame") -> Iterator[Section]:
+def geometry_sections(table: pd.DataFrame) -> Iterator[Section]:
     """Geometry beside UA, where any was measured.
 
     Args:
@@ -173,7 +168,7 @@ def _comparable(rows: Sequence[Row]) -> dict[str, Run]:
     return found
 
 
-def _epoch(history: "pd.DataFrame", epoch: int) -> str:
+def _epoch(history: pd.DataFrame, epoch: int) -> str:
     if epoch not in history.index:
         return "-"
     ua, loss = history["dev_UA"][epoch], history["dev_loss"][epoch]

@@ -1,21 +1,19 @@
 """Numbers and findings of the summary table in words, for the terminal and for the report."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.metrics.statistics import SIGNIFICANCE
 from turbo_kit.report.rows import BASELINE
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEW_SPEAKERS = 10
 """Below about this many speakers even the expanded interval is too narrow (see `speaker_bootstrap`)."""
 
 
-def format_table(table: "pd.DataFrame") -> str:
+def format_table(table: pd.DataFrame) -> str:
     """The summary as plain text of at most 100 columns: one row an objective, its name first.
 
     Args:
@@ -45,13 +43,13 @@ def format_table(table: "pd.DataFrame") -> str:
     return "\n".join([lines[0].rstrip(), "-" * (sum(widths) + 2 * last), *body])
 
 
-def baseline_name(table: "pd.DataFrame") -> str:
+def baseline_name(table: pd.DataFrame) -> str:
     """The objective that a summary's rows are compared with."""
     names = table["objective"][table["verdict"] == "baseline"].tolist()
     return str(names[0]).split(", ")[0] if names else BASELINE
 
 
-def findings(table: "pd.DataFrame") -> list[str]:
+def findings(table: pd.DataFrame) -> list[str]:
     """What you can and cannot conclude from the table, in sentences generated from its numbers."""
     baseline = baseline_name(table)
     compared = table[table["difference"].notna()]
@@ -74,7 +72,7 @@ def findings(table: "pd.DataFrame") -> list[str]:
     return sentences
 
 
-def _about_tests(compared: "pd.DataFrame", baseline: str) -> list[str]:
+def _about_tests(compared: pd.DataFrame, baseline: str) -> list[str]:
     """The correction of the p values, and whether significance was attainable."""
     tests = int(compared["p"].notna().sum())
     if not tests:
@@ -96,7 +94,7 @@ def _about_tests(compared: "pd.DataFrame", baseline: str) -> list[str]:
     return sentences
 
 
-def _about_turbo(table: "pd.DataFrame", baseline: str) -> list[str]:
+def _about_turbo(table: pd.DataFrame, baseline: str) -> list[str]:
     """Turbo's result, whatever it is, and its limits."""
     known = records(table[table["UA"].notna()])
     rows = [values for values in known if values["objective"].split(", ")[0] == "turbo"]
@@ -122,7 +120,7 @@ def _about_turbo(table: "pd.DataFrame", baseline: str) -> list[str]:
     ]
 
 
-def _cautions(table: "pd.DataFrame") -> list[str]:
+def _cautions(table: pd.DataFrame) -> list[str]:
     sentences = []
     if (table["seeds"] == 1).any():
         once = "Each row was" if (table["seeds"] == 1).all() else "Some rows were"
@@ -145,7 +143,7 @@ def _cautions(table: "pd.DataFrame") -> list[str]:
     return sentences
 
 
-def records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table by column name."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 

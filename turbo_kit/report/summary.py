@@ -1,20 +1,18 @@
 """The summary of many runs: one row an objective, with intervals and the difference to the baseline."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turbo_kit.metrics import holm, paired_difference, speaker_bootstrap, verdict
 from turbo_kit.report.grouping import is_baseline, matching_baselines, run_facts, summary_rows
 from turbo_kit.report.rows import BASELINE, Row
 from turbo_kit.runs import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> "pd.DataFrame":
+def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> pd.DataFrame:
     """One row an objective: what the runs gave on test, over folds and seeds.
 
     Args:
@@ -35,10 +33,8 @@ def summary_table(runs: Sequence[Run], baseline: str = BASELINE) -> "pd.DataFram
     return rows_table(summary_rows([run for run in runs if run.done], baseline), baseline)
 
 
-def rows_table(rows: Sequence[Row], baseline: str = BASELINE) -> "pd.DataFrame":
+def rows_table(rows: Sequence[Row], baseline: str = BASELINE) -> pd.DataFrame:
     """`summary_table` of rows that are there already."""
-    import pandas as pd
-
     frames = {row.name: row.predictions for row in rows}
     found = [_compared(row, rows, frames, baseline) for row in rows]
     corrected = holm([None if one is None else one["p"] for one in found])
@@ -50,7 +46,7 @@ def rows_table(rows: Sequence[Row], baseline: str = BASELINE) -> "pd.DataFrame":
     )
 
 
-def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> "pd.DataFrame":
+def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> pd.DataFrame:
     """The values tried by searches on development data, and their scores there.
 
     Args:
@@ -62,8 +58,6 @@ def search_scores(rows: Sequence[Row], runs: Sequence[Run]) -> "pd.DataFrame":
         `normalize_pairs`, `fold`, `knob`, `value` and `dev_UA`. A trained run counts where its config is that of a
         finished run with `searched`, but for the seed and the searched knobs, and its seed is that of the search.
     """
-    import pandas as pd
-
     tried: dict[tuple[str, int], list[tuple[Run, dict[str, Any]]]] = {}
     for run in runs:
         if not run.done and (run.folder / "result.json").is_file():
@@ -92,7 +86,7 @@ def _of_search(facts: dict[str, Any], settled: dict[str, Any]) -> bool:
     return same and all(facts[knob] in values for knob, values in searched.items())
 
 
-def _scores(row: Row, frame: "pd.DataFrame") -> dict[str, Any]:
+def _scores(row: Row, frame: pd.DataFrame) -> dict[str, Any]:
     labelled = frame["label"].notna().any()
     unknown = {"mean": None, "low": None, "high": None}
     ua, wa = (speaker_bootstrap(frame, name) if labelled else unknown for name in ("UA", "WA"))
@@ -115,7 +109,7 @@ def _scores(row: Row, frame: "pd.DataFrame") -> dict[str, Any]:
 
 
 def _compared(
-    row: Row, rows: Sequence[Row], frames: "dict[str, pd.DataFrame]", baseline: str
+    row: Row, rows: Sequence[Row], frames: dict[str, pd.DataFrame], baseline: str
 ) -> dict[str, float | None] | None:
     """UA minus that of the baseline on the same clips and seeds, where there is one."""
     clips = set() if is_baseline(row, baseline) else _clips(frames[row.name])
@@ -141,7 +135,7 @@ def _difference(row: Row, found: dict[str, float | None] | None, p: float | None
     }
 
 
-def _clips(frame: "pd.DataFrame") -> set[tuple[Any, ...]]:
+def _clips(frame: pd.DataFrame) -> set[tuple[Any, ...]]:
     """What must be equal in a paired comparison: the labelled clips of each seed."""
     labelled = frame[frame["label"].notna()]
     return set(labelled[["id", "seed", "speaker", "label"]].itertuples(index=False, name=None))

@@ -4,7 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from turbo_kit.config import InputError
 from turbo_kit.figures import run_classes
@@ -35,9 +39,6 @@ from turbo_kit.report.sentences import (
 )
 from turbo_kit.report.summary import rows_table, search_scores
 from turbo_kit.runs import Run, write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMED = 8
 """Maximum number of omitted runs that the page lists by name."""
@@ -118,10 +119,8 @@ def _finished_runs(folder: Path) -> FolderRuns:
     return found
 
 
-def leaderboard_table(rows: Sequence[Row], table: "pd.DataFrame", baseline: str) -> Table:
+def leaderboard_table(rows: Sequence[Row], table: pd.DataFrame, baseline: str) -> Table:
     """Every row with its scores and its difference to the baseline; the number of runs leads to their list."""
-    from markupsafe import Markup
-
     more = [("macro F1 %", "macro_F1"), ("EER %", "EER"), ("ROC-AUC %", "ROC_AUC")]
     more += [(f"{name} %", name) for name in ("R@1", "R@5", "R@10")]
     more = [(head, name) for head, name in more if name in table]
@@ -155,7 +154,7 @@ def recompute_snippet(rows: Sequence[Row]) -> str:
     return SNIPPET.format(keys=json.dumps(keys), file=file, facts=facts, value=value)
 
 
-def _sections(rows: Sequence[Row], table: "pd.DataFrame", found: FolderRuns, maps: bool) -> Iterator[Section]:
+def _sections(rows: Sequence[Row], table: pd.DataFrame, found: FolderRuns, maps: bool) -> Iterator[Section]:
     """Every figure of the report with its table, section by section."""
     plain = _plain(rows)
     tested = table[[row.split == "test" for row in rows]].reset_index(drop=True)
@@ -205,8 +204,6 @@ def _target(folder: Path, out: Path | None) -> Path:
 
 
 def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -221,7 +218,7 @@ def _title(rows: Sequence[Row]) -> str:
     return f"{objectives} objective{'s' * (objectives > 1)} on {corpora}"
 
 
-def _chance(table: "pd.DataFrame") -> str:
+def _chance(table: pd.DataFrame) -> str:
     known = [(name, column) for name in ("R@1", "R@5", "R@10") if (column := f"chance_{name}") in table]
     means = ", ".join(f"{name} {percent(table[column].mean())} %" for name, column in known)
     return f"A random order would give {means}." if known else "No run has two modalities in one space."
