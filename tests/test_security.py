@@ -28,12 +28,13 @@ from small_maps import small_map
 from turbo_kit import InputError, RunConfig, TurboModel, load_corpus, train
 from turbo_kit.ablation.grid import configs_of, read_grid
 from turbo_kit.cli import main
+from turbo_kit.config import EncoderConfig, ModelOptions
 from turbo_kit.encoders import build_encoder
 from turbo_kit.encoders.build import FAMILIES, WEIGHTS
 from turbo_kit.encoders.feature_cache import FeatureStore
 from turbo_kit.explorer.embedding_explorer import export_explorer
 from turbo_kit.explorer.listening import ListeningGame, listening_game
-from turbo_kit.explorer.sound import playable
+from turbo_kit.explorer.sound import playable_audio
 from turbo_kit.figures import confusion, inline_svg, learning_curves, map_panels, score_intervals, speaker_differences
 from turbo_kit.model.card import as_markdown, model_card
 from turbo_kit.report.write import write_report
@@ -212,7 +213,9 @@ def test_a_config_with_other_names_is_refused(run, knob):
 def saved(tmp_path_factory):
     """The folder of a small saved model."""
     folder = tmp_path_factory.mktemp("saved")
-    TurboModel(classes=["x", "y"], head_width=32, projection=8).save_pretrained(folder)
+    TurboModel(
+        classes=["x", "y"], options=ModelOptions(projection=8, encoder=EncoderConfig(head_width=32))
+    ).save_pretrained(folder)
     return folder
 
 
@@ -440,7 +443,7 @@ def test_only_sound_gets_into_a_page(tmp_path):
     (tmp_path / "clip.wav").symlink_to(secret)
     for path in (secret, tmp_path / "clip.wav", tmp_path / "nowhere.mp3"):
         with pytest.raises(InputError, match="cannot be read"):
-            playable(path)
+            playable_audio(path)
 
 
 # ---- a state of a training that is valid safetensors and holds nonsense
@@ -484,8 +487,8 @@ def half_done(tones, tmp_path_factory):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("course", {}),
-        ("course", {"rows": 3}),
+        ("record", {}),
+        ("record", {"rows": 3}),
         ("training", "x"),
         ("training.epoch", 0),
         ("training.epoch", 4),

@@ -169,7 +169,7 @@ def test_learning_rates_and_decay_follow_what_a_parameter_is(fold):
     config = RunConfig(**knobs, learning_rate=1e-3, encoder_learning_rate=1e-5)
     model = TurboModel.from_config(config, fold.train.classes)
     objective = build_objective(config, fold.train.labels, 3)
-    optimizer, schedule = build_optimizer(config, model, objective, steps=100)
+    optimizer, schedule = build_optimizer(config.training, model, objective, steps=100)
     named = {id(p): n for n, p in [*model.named_parameters(), *objective.named_parameters()]}
     found = {named[id(p)]: (g["initial_lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     assert found["classifier.weight"] == (1e-3, 0.01)
