@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 # Before NumPy and PyTorch are loaded: tests run side by side, each in one thread, and so do the processes they start.
-os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+# Numba's number counts for all: after a UMAP, PyTorch computes with as many threads as Numba has.
+os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")})
 
 import numpy as np
 import pytest
