@@ -350,8 +350,8 @@ MUTANTS = [
     Mutant(
         "labels of another order",
         "training/setup.py",
-        "to_device(kind[everyone], self._device)",
-        "to_device(kind[np.sort(everyone)], self._device)",
+        "to_device(self._numbers[:, everyone], self._device)",
+        "to_device(self._numbers[:, np.sort(everyone)], self._device)",
         f"{CACHED} {TRAIN}",
     ),
     Mutant(
@@ -364,7 +364,7 @@ MUTANTS = [
     Mutant(
         "chunks under other masks",
         "training/gradient_cache.py",
-        "                _restore(state, device)\n",
+        "                restore_torch_state(state, device)\n",
         "",
         CACHED,
     ),

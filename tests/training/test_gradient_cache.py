@@ -134,7 +134,7 @@ def test_without_the_random_state_of_each_chunk_the_gradient_would_be_another(re
     ready = ready(**DROPOUT, **WAYS[way])
     model, batch = batch_of(ready)
     expected = of_seed(ready, model, batch, with_graphs_kept)[1]
-    monkeypatch.setattr("turbo_kit.training.gradient_cache._restore", lambda states, device: None)
+    monkeypatch.setattr("turbo_kit.training.gradient_cache.restore_torch_state", lambda states, device: None)
     assert furthest(of_seed(ready, model, batch, backward)[1], expected) > 0.01
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from turbo_kit.runs import write_atomically
@@ -30,8 +32,6 @@ log = logging.getLogger(__name__)
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Writes tensors, numbers and texts, in lists and mappings of any depth, to a file that is never half there."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
 
     def plain(value: Any) -> Any:
@@ -55,8 +55,6 @@ def read_state(path: Path) -> dict[str, Any] | None:
     Returns:
         The state; None, with a warning if the file is broken, where the training has to start from its beginning.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         return None
     try:
@@ -83,12 +81,10 @@ def random_states(fabric: "Fabric") -> list[dict[str, Any]]:
     _, keys, position, *gauss = np.random.get_state()  # noqa: NPY002 (what other code may draw from)
     version, numbers, normal = random.getstate()
     own: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
+        "torch": torch_state(fabric.device),
         "numpy": [torch.from_numpy(np.array(keys, dtype=np.int64)), position, *gauss],
         "python": [version, torch.tensor(numbers), math.nan if normal is None else normal],
     }
-    if fabric.device.type != "cpu":
-        own["device"] = torch.get_device_module(fabric.device).get_rng_state()
     if fabric.world_size == 1:
         return [own]
     everyone: list[Any] = [None] * fabric.world_size
@@ -99,12 +95,25 @@ def random_states(fabric: "Fabric") -> list[dict[str, Any]]:
 def restore_random_states(fabric: "Fabric", states: Sequence[Mapping[str, Any]]) -> None:
     """Puts the random numbers of this process where `random_states` found them."""
     own = states[fabric.global_rank]
-    torch.set_rng_state(own["torch"])
+    restore_torch_state(own["torch"], fabric.device)
     keys, position, *others = own["numpy"]
     if position not in range(len(keys) + 1):  # NumPy would read beyond its numbers
         raise ValueError(f"NumPy's random numbers stand at {position}, and there are {len(keys)}")
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, *others))  # noqa: NPY002
     version, numbers, normal = own["python"]
     random.setstate((version, tuple(numbers.tolist()), None if math.isnan(normal) else normal))
-    if "device" in own:
-        torch.get_device_module(fabric.device).set_rng_state(own["device"])
+
+
+def torch_state(device: torch.device) -> list[Tensor]:
+    """Where the random numbers stand that a model on this device draws from torch: the host's, then the device's."""
+    return [generator.get_rng_state() for generator in _generators(device)]
+
+
+def restore_torch_state(states: Sequence[Tensor], device: torch.device) -> None:
+    """Puts them where `torch_state` found them."""
+    for generator, state in zip(_generators(device), states, strict=True):
+        generator.set_rng_state(state)
+
+
+def _generators(device: torch.device) -> list[Any]:
+    return [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from turbo_kit.config import InputError
 from turbo_kit.corpora import Corpus
@@ -14,17 +15,16 @@ from turbo_kit.encoders.feature_cache import Features, trunk_features
 from turbo_kit.metrics import at_threshold, classification_scores, geometry_scores, retrieval_scores, truth_and_score
 from turbo_kit.model import TurboModel
 from turbo_kit.model.inference import clip_features, model_outputs, on_device
+from turbo_kit.model.turbo_model import Arrays
 from turbo_kit.runs import EPOCHS, Run, fold_part, write_atomically, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
 
 REACHED = ("false_accept_rate", "false_reject_rate", "accuracy")
 """What a model card tells of the threshold that development data chose."""
 
-Inspection = tuple["pd.DataFrame", "dict[str, NDArray[np.float32]]", dict[str, Any]]
+Inspection = tuple["pd.DataFrame", Arrays, dict[str, Any]]
 """Predictions (one row a clip), embeddings by name (one row a clip), scores by name."""
 
 
@@ -66,14 +66,16 @@ def evaluate(run: Run, test: Corpus, *, progress: bool = False) -> dict[str, Any
     table, arrays, scores = predict_and_score(model, features, test, run.config.training.seed)
     result = run.result
     noised = {condition: condition.of(test) for condition in conditions_of(run.config)}
-    others = {f"test without {m}": _without(model, features, test, m) for m in model.modalities if model.absent}
-    others |= {c.split: _with(model, features, clips, c.modality, progress) for c, clips in noised.items()}
+    optional = model.modalities if model.absent else ()
+    others = {f"test without {m}": _predicted(model_outputs(model, features, missing=m), test) for m in optional}
+    for c, clips in noised.items():
+        noisy = trunk_features(model.encoder(c.modality), clips.utterances, model.max_seconds, progress=progress)
+        others[c.split] = _predicted(model_outputs(model, {**features, c.modality: noisy}), clips)
     for predicted, found in ((table, scores), *others.values()):
         found |= _at_threshold(result, run.config.evaluation.false_accept_rate, predicted)
     result["metrics"] |= {"test": scores} | {name: found for name, (_, found) in others.items()}
-    result["transcripts"]["word_error_rate"] |= {"test": transcript_errors(test)} | {
-        condition.split: transcript_errors(clips) for condition, clips in noised.items() if condition.modality == "text"
-    }
+    spoken = {"test": test} | {c.split: clips for c, clips in noised.items() if c.modality == "text"}
+    result["transcripts"]["word_error_rate"] |= {name: transcript_errors(clips) for name, clips in spoken.items()}
     result["timings"]["evaluation_seconds"] = time.perf_counter() - started
     result["status"] = "done"
     model.about["scores"] = {**model.about.get("scores", {}), **card_scores("test", scores)}
@@ -91,13 +93,12 @@ def predict_and_score(model: TurboModel, features: Mapping[str, Features], corpu
 
     Args:
         model: the model, left in evaluation mode.
-        features: what its trunks gave for the clips.
-        corpus: the clips.
+        features: what its trunks gave for the clips of the corpus.
         seed: of the two dropout passes whose distance is in-modal alignment.
     """
     model.eval()
     outputs = model_outputs(model, features)
-    table, scores = _predicted(outputs["logits"][0], corpus)
+    table, scores = _predicted(outputs, corpus)
     pooled = {modality: outputs[f"pooled.{modality}"][0] for modality in model.modalities}
     projected = {modality: outputs[f"view.{modality[0]}1"] for modality in model.modalities}
     scores["geometry"] = geometry_scores(pooled, projected, _two_passes(model, features, seed))
@@ -107,26 +108,11 @@ def predict_and_score(model: TurboModel, features: Mapping[str, Features], corpu
     return table, arrays, scores
 
 
-def _without(
-    model: TurboModel, features: Mapping[str, Features], corpus: Corpus, modality: str
-) -> tuple["pd.DataFrame", dict[str, Any]]:
-    """Predictions and classification scores where one modality is missing from every clip."""
-    return _predicted(model_outputs(model, features, missing=modality)["logits"][0], corpus)
-
-
-def _with(
-    model: TurboModel, features: Mapping[str, Features], noised: Corpus, modality: str, progress: bool
-) -> tuple["pd.DataFrame", dict[str, Any]]:
-    """Predictions and classification scores where one modality is that of other clips, in the same order."""
-    other = trunk_features(model.encoder(modality), noised.utterances, model.max_seconds, progress=progress)
-    return _predicted(model_outputs(model, {**features, modality: other})["logits"][0], noised)
-
-
-def _predicted(logits: "NDArray[np.float32]", corpus: Corpus) -> tuple["pd.DataFrame", dict[str, Any]]:
-    """The table of predictions, one row a clip, and the classification scores, from logits (N, C)."""
+def _predicted(outputs: Arrays, corpus: Corpus) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """The table of predictions, one row a clip, and the classification scores, from a model's outputs."""
     import pandas as pd
 
-    probabilities = torch.from_numpy(logits).softmax(dim=-1).numpy()
+    probabilities = torch.from_numpy(outputs["logits"][0]).softmax(dim=-1).numpy()
     table = pd.DataFrame(
         {name: [getattr(u, name) for u in corpus.utterances] for name in ("id", "speaker", "text", "label")}
     )
@@ -144,7 +130,7 @@ def _at_threshold(result: Mapping[str, Any], target: float, predicted: "pd.DataF
     return {"at_threshold": {"threshold": threshold, "target": target, **reached}}
 
 
-def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> "dict[str, NDArray[np.float32]]":
+def _two_passes(model: TurboModel, features: Mapping[str, Features], seed: int) -> Arrays:
     """(2, N, D) by modality: what the classifier reads in two passes with dropout on."""
     devices = [model.classifier.weight.device] if model.classifier.weight.is_cuda else []
     with torch.random.fork_rng(devices):
@@ -163,10 +149,9 @@ def card_scores(split: str, scores: Mapping[str, Any]) -> dict[str, str]:
     return {f"{split} {name}": f"{value:.3f}" for name, value in shown.items() if value is not None}
 
 
-def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]]") -> None:
+def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, Arrays]]") -> None:
     """Writes the predictions and embeddings of each list into the run folder."""
     import pandas as pd
-    from safetensors.numpy import save_file
 
     tables = [table.assign(split=split) for split, (table, _) in parts.items()]
     arrays = {f"{split}.{n}": np.ascontiguousarray(a) for split, (_, named) in parts.items() for n, a in named.items()}
@@ -175,10 +160,8 @@ def write_outputs(run: Run, parts: "Mapping[str, tuple[pd.DataFrame, dict[str, N
     write_atomically(run.folder / "predictions.parquet", predictions.to_parquet)
 
 
-def write_epochs(run: Run, epochs: "Sequence[Mapping[str, NDArray[np.float32]]]") -> None:
+def write_epochs(run: Run, epochs: Sequence[Arrays]) -> None:
     """Writes what `model_outputs` gave of the development clips, time after time, into the run folder."""
-    from safetensors.numpy import save_file
-
     pooled = [name for name in epochs[0] if name.startswith("pooled.")]
     arrays = {name.removeprefix("pooled."): np.stack([outputs[name][0] for outputs in epochs]) for name in pooled}
     arrays["predicted"] = np.stack([outputs["logits"][0].argmax(axis=1) for outputs in epochs])

@@ -7,8 +7,6 @@ caching, arXiv 2101.06983).
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,6 +16,7 @@ from turbo_kit.config import InputError, TrainingOptions
 from turbo_kit.encoders import TrunkOutput
 from turbo_kit.model import ModelOutput
 from turbo_kit.objectives import Objective, ObjectiveOutput
+from turbo_kit.training.checkpoint import restore_torch_state, torch_state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,8 +46,6 @@ def backward(
     Args:
         fabric: runs the backward passes.
         model: a TurboModel as `fabric.setup` gave it, in training mode.
-        objective: of the training.
-        batch: the clips.
         accumulate: the gradient is divided by this.
         last: whether the optimiser steps next; before, processes need not tell each other their gradients.
 
@@ -62,7 +59,7 @@ def backward(
 
     device, states, parts = batch.labels.device, [], []
     for chunk in batch.chunks:
-        states.append(_random_state(device))
+        states.append(torch_state(device))
         with nullcontext() if once else torch.no_grad(), fabric.no_backward_sync(model, enabled=not (once and last)):
             parts.append(_by_clip(model(chunk, objective.passes)))
     own = {name: torch.cat([part[name].detach() for part in parts]) for name in parts[0]}
@@ -76,13 +73,13 @@ def backward(
             if once:
                 part = parts[0]
             else:
-                _restore(state, device)
+                restore_torch_state(state, device)
                 part = _by_clip(model(chunk, objective.passes))
             rows = slice(before, before := before + len(part["logits"]))
             # The gradient of this sum is the chain rule: what the loss makes of the outputs, times theirs. Fabric takes
             # the mean of the processes' gradients, hence their number.
             by_output = {name: output.grad[rows] for name, output in outputs.items() if output.grad is not None}
-            chained = reduce(add, ((part[name] * gradient).sum() for name, gradient in by_output.items()))
+            chained: Any = sum((part[name] * gradient).sum() for name, gradient in by_output.items())
             fabric.backward(chained * fabric.world_size)
     return loss
 
@@ -113,27 +110,9 @@ def _backward_of_loss(
     return loss
 
 
-def _generators(device: torch.device) -> list[Any]:
-    """Those parts of torch whose random numbers a model on this device draws."""
-    return [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    return [generator.get_rng_state() for generator in _generators(device)]
-
-
-def _restore(states: Sequence[Tensor], device: torch.device) -> None:
-    for generator, state in zip(_generators(device), states, strict=True):
-        generator.set_rng_state(state)
-
-
 @contextmanager
 def memory_errors(options: TrainingOptions) -> Iterator[None]:
-    """Turns PyTorch's error about memory into one that says which knobs decide how much a step takes.
-
-    Raises:
-        InputError: the step does not fit into memory.
-    """
+    """Turns PyTorch's error about memory into an `InputError` that says which options decide how much a step takes."""
     try:
         yield
     except RuntimeError as error:

@@ -5,26 +5,24 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
-from turbo_kit.config import InputError, RunConfig, TrainingOptions
+from turbo_kit.config import InputError, RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.utterance import UNLABELLED
 from turbo_kit.identity import planned_run
 from turbo_kit.metrics import classification_scores, selection_score
 from turbo_kit.model.inference import model_outputs
+from turbo_kit.model.turbo_model import Arrays
 from turbo_kit.runs import Run, write_atomically, write_json
 from turbo_kit.training.checkpoint import UNFINISHED, read_state, write_state
 from turbo_kit.training.optimizer import build_fabric
 from turbo_kit.training.results import TrainingRecord, write_results
 from turbo_kit.training.setup import TrainingSetup, prepare
 from turbo_kit.training.trainer import Step, Trainer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CHECKED_STEPS = 20
 """Losses are looked at after so many steps and at the end of an epoch: a look makes the host wait for a GPU."""
@@ -88,21 +86,25 @@ def train(
 
 def _fit(setup: TrainingSetup, run: Run, save_every: float, progress: bool) -> TrainingRecord:
     """Trains epoch by epoch, scores development data after each, and keeps the best epoch's weights."""
-    config, fabric = setup.config, setup.fabric
+    from tqdm.auto import tqdm
+
+    options, fabric = setup.config.training, setup.fabric
     trainer, record = _start(setup, run)
-    bar = _ProgressBar(config, len(record.rows), progress)
+    name, done = setup.config.loss.objective, len(record.rows)
+    bar = tqdm(total=options.epochs, initial=done, desc=name, unit="epoch", disable=not progress)
     saved = time.perf_counter()
     begun, checked = saved - record.seconds, len(record.losses)
     for step in trainer:
         record.losses.append(step.losses)
         ended = step.number == len(setup.batches)
-        if not ended and step.number % (CHECKED_STEPS * config.training.accumulate):
+        if not ended and step.number % (CHECKED_STEPS * options.accumulate):
             continue
         _check_losses(run, setup, record, step, checked)
         if ended:
             _end_epoch(run, setup, record, step, begun)
-            bar.advance(record.rows[-1])
-            if _is_last(step.epoch, record.best_epoch, config.training):
+            bar.update()
+            bar.set_postfix_str("loss {train_loss:.3f}, dev UA {dev_UA:.3f}".format(**record.rows[-1]))
+            if step.epoch == options.epochs or 0 < options.patience <= step.epoch - record.best_epoch:
                 break
         checked, now = len(record.losses), time.perf_counter()
         if fabric.broadcast(now - saved >= save_every):
@@ -112,6 +114,8 @@ def _fit(setup: TrainingSetup, run: Run, save_every: float, progress: bool) -> T
                 write_state(run.folder / UNFINISHED, state)
             saved = time.perf_counter()
     record.seconds = time.perf_counter() - begun
+    bar.total = bar.n  # a notebook draws a bar that ends before its total in red
+    bar.refresh()
     bar.close()
     return record
 
@@ -137,30 +141,6 @@ def _start(setup: TrainingSetup, run: Run) -> tuple[Trainer, TrainingRecord]:
     return trainer, record
 
 
-def _is_last(epoch: int, best_epoch: int, options: TrainingOptions) -> bool:
-    """Whether training ends after this epoch: it was the last one, or too many came after the best one."""
-    return epoch == options.epochs or bool(options.patience and epoch - best_epoch >= options.patience)
-
-
-class _ProgressBar:
-    """A bar of epochs, with the loss and the development score of the last one."""
-
-    def __init__(self, config: RunConfig, done: int, shown: bool) -> None:
-        from tqdm.auto import tqdm
-
-        name, epochs = config.loss.objective, config.training.epochs
-        self._bar = tqdm(total=epochs, initial=done, desc=name, unit="epoch", disable=not shown)
-
-    def advance(self, row: Mapping[str, Any]) -> None:
-        self._bar.update()
-        self._bar.set_postfix_str("loss {train_loss:.3f}, dev UA {dev_UA:.3f}".format(**row))
-
-    def close(self) -> None:
-        self._bar.total = self._bar.n  # a notebook draws a bar that ends before its total in red
-        self._bar.refresh()
-        self._bar.close()
-
-
 def _end_epoch(run: Run, setup: TrainingSetup, record: TrainingRecord, step: Step, begun: float) -> None:
     """Asks development data what the epoch was worth, and adds it to the record."""
     outputs = development_outputs(setup)
@@ -183,22 +163,20 @@ def _end_epoch(run: Run, setup: TrainingSetup, record: TrainingRecord, step: Ste
 
 def _check_losses(run: Run, setup: TrainingSetup, record: TrainingRecord, step: Step, since: int) -> None:
     """Stops at the first batch of the epoch, after the first `since`, whose loss is not finite."""
-    totals = torch.stack([batch["train_loss"] for batch in record.losses[since:]])
-    for number, finite in enumerate(totals.isfinite().tolist(), start=since + 1):
-        if not finite:
-            losses = {name.removeprefix("term."): float(loss) for name, loss in record.losses[number - 1].items()}
-            total, clips = losses.pop("train_loss"), setup.batches.clips(step.epoch, number)
-            terms = [name for name, loss in losses.items() if not math.isfinite(loss)] or ["the sum"]
-            named = ", ".join(clips[:3]) + (f" and {len(clips) - 3} more" if len(clips) > 3 else "")
-            facts = {"epoch": step.epoch, "batch": number, "loss": str(total), "terms": terms, "clips": clips}
-            _stop(
-                run,
-                setup,
-                record,
-                f"the loss is {total} in batch {number} of epoch {step.epoch} (not finite: {', '.join(terms)}; clips "
-                f"{named}): lower learning_rate, or raise temperature.",
-                facts,
-            )
+    finite = torch.stack([batch["train_loss"] for batch in record.losses[since:]]).isfinite().tolist()
+    if all(finite):
+        return
+    number = since + finite.index(False) + 1
+    losses = {name.removeprefix("term."): float(loss) for name, loss in record.losses[number - 1].items()}
+    total, clips = losses.pop("train_loss"), setup.batches.clips(step.epoch, number)
+    terms = [name for name, loss in losses.items() if not math.isfinite(loss)] or ["the sum"]
+    named = ", ".join(clips[:3]) + (f" and {len(clips) - 3} more" if len(clips) > 3 else "")
+    fault = (
+        f"the loss is {total} in batch {number} of epoch {step.epoch} (not finite: {', '.join(terms)}; clips "
+        f"{named}): lower learning_rate, or raise temperature."
+    )
+    facts = {"epoch": step.epoch, "batch": number, "loss": str(total), "terms": terms, "clips": clips}
+    _stop(run, setup, record, fault, facts)
 
 
 def _stop(
@@ -216,15 +194,13 @@ def _stop(
     raise InputError(fault)
 
 
-def development_outputs(setup: TrainingSetup) -> "dict[str, NDArray[np.float32]]":
+def development_outputs(setup: TrainingSetup) -> Arrays:
     """What the model makes of the development clips now, without dropout: see `model_outputs`."""
     setup.model.eval()
     return model_outputs(setup.model, setup.dev_features)
 
 
-def development_scores(
-    setup: TrainingSetup, outputs: "Mapping[str, NDArray[np.float32]]"
-) -> tuple[float, dict[str, Any]]:
+def development_scores(setup: TrainingSetup, outputs: Arrays) -> tuple[float, dict[str, Any]]:
     """Cross-entropy and scores of those outputs."""
     logits = torch.from_numpy(outputs["logits"][0])
     labels = torch.tensor(setup.dev.labels)

@@ -33,11 +33,7 @@ def build_fabric(options: HardwareOptions) -> "Fabric":
     here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     strategy = DDPStrategy(find_unused_parameters=True)  # not every objective uses every parameter
     fabric = Fabric(
-        accelerator=options.device,
-        strategy=strategy,
-        devices=here,
-        num_nodes=everywhere // here,
-        precision=precision,
+        accelerator=options.device, strategy=strategy, devices=here, num_nodes=everywhere // here, precision=precision
     )
     fabric.launch()
     return fabric
@@ -76,11 +72,3 @@ def build_optimizer(
         return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / max(1, steps - warm)))))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def average_gradients(fabric: "Fabric", objective: Objective) -> None:
-    """Each process has the objective's own gradient of all clips; their mean is one number, to the last bit."""
-    for parameter in objective.parameters():
-        if parameter.grad is not None:
-            mean: Any = fabric.all_reduce(parameter.grad)
-            parameter.grad = mean

@@ -4,24 +4,24 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from turbo_kit.config import RunConfig
 from turbo_kit.corpora import Corpus
 from turbo_kit.corpora.conditions import transcript_errors
 from turbo_kit.identity import source_fingerprint
 from turbo_kit.metrics import threshold_at, truth_and_score
+from turbo_kit.model.turbo_model import Arrays
 from turbo_kit.runs import Run, clear, fold_part, write_atomically, write_json
 from turbo_kit.training.checkpoint import UNFINISHED
 from turbo_kit.training.evaluation import card_scores, predict_and_score, write_epochs, write_outputs
 from turbo_kit.training.setup import TrainingSetup
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+PACKAGES = ("turbo-kit", "torch", "transformers", "lightning-fabric", "numpy")
+"""Those whose versions a run records."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class TrainingRecord:
     best_epoch: int = 0  # the one that development data prefers; of equal ones the earlier
     best_score: float = -math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    epochs: "list[dict[str, NDArray[np.float32]]]" = field(default_factory=list)  # development outputs, if wanted
+    epochs: list[Arrays] = field(default_factory=list)  # development outputs, if wanted
     losses: list[dict[str, Tensor]] = field(default_factory=list)  # of the batches of the epoch under way
     seconds: float = 0.0
     resumed: int = 0  # how often the training was stopped and went on
@@ -43,16 +43,6 @@ class TrainingRecord:
         losses = {name: torch.stack([batch[name] for batch in self.losses]) for name in names}
         epochs = [{name: torch.from_numpy(array) for name, array in outputs.items()} for outputs in self.epochs]
         return vars(self) | {"losses": losses, "epochs": epochs}
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Seconds, epochs, and how often the training was resumed, as result.json keeps them."""
-        return {
-            "training_seconds": self.seconds,
-            "epochs": len(self.rows),
-            "seconds_per_epoch": self.seconds / len(self.rows),
-            "resumed": self.resumed,
-        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "TrainingRecord":
@@ -72,9 +62,18 @@ def write_results(
     config, model, dev = setup.config, setup.model, setup.dev
     model.load_trained_state(record.best_weights)
     table, arrays, scores = predict_and_score(model, setup.dev_features, dev, config.training.seed)
+    encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items())
+    model.about = {
+        "objective": config.loss.objective,
+        "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.data.fold}. {train.about} "
+        f"Encoders: {encoders}.",
+        "scores": card_scores("dev", scores),
+        "threshold": {},
+    }
     if len(dev.classes) == 2:
-        scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), config.evaluation.false_accept_rate)
-    model.about = _facts(config, train, scores)
+        target = config.evaluation.false_accept_rate
+        scores["threshold"] = threshold_at(*truth_and_score(table, dev.classes), target)
+        model.about["threshold"] = {"value": scores["threshold"], "target": target}
     clear(run, but=UNFINISHED)
     write_json(run.folder / "config.json", config.to_dict())
     write_json(run.folder / "fold.json", {"train": fold_part(train), "dev": fold_part(dev)})
@@ -83,13 +82,12 @@ def write_results(
     if record.epochs:
         write_epochs(run, record.epochs)
     write_atomically(run.folder / "checkpoint", model.save_pretrained)
-    timings = record.timings | {"features_seconds": features_seconds}
-    write_json(run.folder / "result.json", _result(setup, train, scores, record.best_epoch, timings))
+    write_json(run.folder / "result.json", _result(setup, train, record, scores, features_seconds))
     (run.folder / UNFINISHED).unlink(missing_ok=True)  # only now: until here a stop costs no more than before
 
 
 def _result(
-    setup: TrainingSetup, train: Corpus, scores: Mapping[str, Any], best_epoch: int, timings: Mapping[str, float]
+    setup: TrainingSetup, train: Corpus, record: TrainingRecord, scores: Mapping[str, Any], features_seconds: float
 ) -> dict[str, Any]:
     """What stands in result.json until the run is evaluated on test."""
     config, model = setup.config, setup.model
@@ -102,10 +100,16 @@ def _result(
             "source": config.data.transcripts,
             "word_error_rate": {"train": transcript_errors(train), "dev": transcript_errors(setup.dev)},
         },
-        "best_epoch": best_epoch,
+        "best_epoch": record.best_epoch,
         "metrics": {"dev": dict(scores)},
-        "timings": dict(timings),
-        "versions": _versions(),
+        "timings": {
+            "training_seconds": record.seconds,
+            "epochs": len(record.rows),
+            "seconds_per_epoch": record.seconds / len(record.rows),
+            "resumed": record.resumed,
+            "features_seconds": features_seconds,
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "device": str(setup.fabric.device),
         "processes": setup.fabric.world_size,
         "threads": torch.get_num_threads(),
@@ -114,24 +118,3 @@ def _result(
         "layer_weights": model.layer_weights,
         "parameters": sum(value.numel() for value in model.trained_state().values()),
     }
-
-
-def _facts(config: RunConfig, train: Corpus, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model card says of where a model comes from."""
-    encoders = ", ".join(f"{modality} {name}" for modality, name in config.modalities.items())
-    return {
-        "objective": config.loss.objective,
-        "data": f"Corpus {train.name}, {len(train)} training clips, fold {config.data.fold}. {train.about} "
-        f"Encoders: {encoders}.",
-        "scores": card_scores("dev", scores),
-        "threshold": {"value": scores["threshold"], "target": config.evaluation.false_accept_rate}
-        if "threshold" in scores
-        else {},
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("turbo-kit", "torch", "transformers", "lightning-fabric", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

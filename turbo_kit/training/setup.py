@@ -1,11 +1,14 @@
 """What a training needs, prepared from a config and two lists of clips: features, batches, model, objective."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from turbo_kit.board import PairKey
@@ -22,7 +25,6 @@ from turbo_kit.training.optimizer import build_fabric
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,16 @@ class TrainingSetup:
     """All that training needs, prepared from a config and two lists of clips."""
 
     config: RunConfig
-    fabric: "Fabric"
+    fabric: Fabric
     model: TurboModel
     objective: Objective
-    batches: "TrainingBatches"
+    batches: TrainingBatches
     dev: Corpus
     dev_features: dict[str, Features]
 
 
 def prepare(
-    config: RunConfig, train: Corpus, dev: Corpus, fabric: "Fabric | None" = None, *, progress: bool = False
+    config: RunConfig, train: Corpus, dev: Corpus, fabric: Fabric | None = None, *, progress: bool = False
 ) -> TrainingSetup:
     """Builds the model and the objective, and computes or reads what the frozen trunks make of the clips.
 
@@ -63,17 +65,14 @@ def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> O
     """The objective that a config names.
 
     Args:
-        config: of the run.
         labels: the training labels that the classifier sees, for class weights; -100 = none.
         classes: how many there are.
 
     Raises:
         InputError: no such objective, or one that needs a modality that the run leaves out.
     """
-    loss, switches = (
-        config.loss,
-        ("temperature", "similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha"),
-    )
+    loss = config.loss
+    switches = ("temperature", "similarity", "direction", "negatives", "cross_entropy", "r_drop_alpha")
     pair_weights: dict[PairKey, float] = dict(loss.pair_weights.items())
     objective = Objective.preset(
         loss.objective,
@@ -84,9 +83,8 @@ def build_objective(config: RunConfig, labels: Sequence[int], classes: int) -> O
         class_weights=_class_weights(labels, classes) if loss.class_weighting == "balanced" else None,
         **{name: value for name in switches if (value := getattr(loss, name)) is not None},
     )
-    letters = {modality[0] for modality in config.modalities}
     for letter in objective.modalities:
-        if letter not in letters:
+        if letter not in {modality[0] for modality in config.modalities}:
             raise InputError(
                 f"objective {loss.objective!r} compares views of {letter!r}, and this run leaves that modality "
                 f"out (audio={config.model.audio!r}, text={config.model.text!r}): choose ce or ce-2pass, or "
@@ -99,20 +97,14 @@ class TrainingBatches:
     """The training clips as batches on the device, in an order that the seed and the epoch decide."""
 
     def __init__(
-        self,
-        options: TrainingOptions,
-        train: Corpus,
-        features: dict[str, Features],
-        labels: list[int],
-        fabric: "Fabric",
+        self, options: TrainingOptions, train: Corpus, features: dict[str, Features], labels: list[int], fabric: Fabric
     ) -> None:
         self._features, self._lengths, self._device = features, clip_lengths(features), fabric.device
         self._rank, self._processes = fabric.global_rank, fabric.world_size
         if (smallest := min(len(train), options.batch_size)) < self._processes:
             raise InputError(f"a batch of {smallest} clips for {self._processes} processes: start fewer.")
         self._names = [utterance.id for utterance in train.utterances]
-        self._labels = torch.tensor(labels)
-        self._transcripts = torch.tensor(train.transcripts)
+        self._numbers = torch.tensor([labels, train.transcripts])  # (2, N): see `Batch`
         self._size, self._chunk, self._seed = options.batch_size, options.chunk_size, options.seed
 
     def __len__(self) -> int:
@@ -122,7 +114,7 @@ class TrainingBatches:
         """Who was in a batch, the first of an epoch being number 1."""
         return [self._names[index] for index in self._order(epoch)[number - 1]]
 
-    def _order(self, epoch: int) -> "list[NDArray[np.int64]]":
+    def _order(self, epoch: int) -> list[NDArray[np.int64]]:
         return bucketed_batches(self._lengths, self._size, seed=self._seed, epoch=epoch)
 
     def of_epoch(self, epoch: int, after: int = 0) -> Iterator[Batch]:
@@ -136,9 +128,7 @@ class TrainingBatches:
             own, everyone = shares[self._rank], np.concatenate(shares)
             parts = np.split(own, range(self._chunk, len(own), self._chunk)) if self._chunk else [own]
             chunks = [padded_batch(self._features, part, self._device) for part in parts]
-            labels, transcripts = (
-                to_device(kind[everyone], self._device) for kind in (self._labels, self._transcripts)
-            )
+            labels, transcripts = to_device(self._numbers[:, everyone], self._device)
             yield Batch(chunks, labels, transcripts, [len(share) for share in shares] if len(shares) > 1 else ())
 
 

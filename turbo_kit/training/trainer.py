@@ -1,8 +1,8 @@
-"""From a config and two lists of clips to steps of training: features, batches, model, objective, optimiser."""
+"""A training as an iterator of steps, which can be saved after one and go on from there."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,11 +10,8 @@ from torch import Tensor
 from turbo_kit.config import InputError
 from turbo_kit.training.checkpoint import random_states, restore_random_states
 from turbo_kit.training.gradient_cache import Batch, backward, memory_errors
-from turbo_kit.training.optimizer import average_gradients, build_optimizer, compile_model
+from turbo_kit.training.optimizer import build_optimizer, compile_model
 from turbo_kit.training.setup import TrainingSetup
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -59,18 +56,18 @@ class Trainer:
             self.epoch, self.number = self.epoch + 1, 0
 
     def _step(self, batch: Batch) -> Step:
-        config, fabric, objective = self.setup.config, self.setup.fabric, self.setup.objective
+        options, fabric, objective = self.setup.config.training, self.setup.fabric, self.setup.objective
         if not self.setup.model.training:  # telling every module took a seventh of a demo step, profiled on a GPU
             self.setup.model.train()
-        with memory_errors(config.training):
-            loss = backward(fabric, self._wrapped, objective, batch, config.training.accumulate, last=self.complete)
+        with memory_errors(options):
+            loss = backward(fabric, self._wrapped, objective, batch, options.accumulate, last=self.complete)
         if self.complete:
-            if fabric.world_size > 1:
-                average_gradients(fabric, objective)
-            if config.training.clip_norm:
-                fabric.clip_gradients(
-                    self._wrapped, self._stepper, max_norm=config.training.clip_norm, error_if_nonfinite=False
-                )
+            if fabric.world_size > 1:  # each has the objective's own gradient of all clips: their mean, to the last bit
+                for parameter in objective.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad = fabric.all_reduce(parameter.grad)  # type: ignore[assignment]
+            if norm := options.clip_norm:
+                fabric.clip_gradients(self._wrapped, self._stepper, max_norm=norm, error_if_nonfinite=False)
             self._stepper.step()
             self._schedule.step()
             self._stepper.zero_grad()
@@ -104,9 +101,8 @@ class Trainer:
                 f"on {here[1]} as if nothing had been: start it as before, or from its beginning with again=True."
             )
         self.epoch, self.number = state["epoch"], state["number"]
-        if self.epoch not in range(1, self.setup.config.training.epochs + 1) or self.number not in range(
-            len(self.setup.batches) + 1
-        ):
+        epochs, batches = self.setup.config.training.epochs, len(self.setup.batches)
+        if self.epoch not in range(1, epochs + 1) or self.number not in range(batches + 1):
             raise ValueError(f"there is no batch {self.number} of epoch {self.epoch}")
         self.setup.model.load_trained_state(state["model"])
         for name, value in self.setup.objective.state_dict().items():
