@@ -659,7 +659,7 @@ def test_a_model_card_shows_names_as_text(saved):
     model = TurboModel.from_pretrained(saved)
     model.classes = [HOSTILE, "[x](javascript:boom()) \\[y](javascript:boom())", "a\n\n# b | c\n---"]
     model.about = {"data": HOSTILE, "objective": HOSTILE, "scores": {"a | b": HOSTILE}}
-    card = model_card(model)
+    card = model_card(model.classes, model.modalities, model.about, optional=False)
     assert "<script" not in card and "<img" not in card and "[x]" not in card and "\n# b" not in card
     assert "\\[" not in card
     assert card.count("---\n") == 3 or card.count("\n---\n") == 1
