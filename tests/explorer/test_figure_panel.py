@@ -3,14 +3,13 @@ import pytest
 
 from turbo_kit import InputError
 from turbo_kit.explorer.figure_panel import figure_panel
-from turbo_kit.figures.style import figure_style, new_figure
+from turbo_kit.figures.style import drawing
 
 
 def draw(height, name):
     if height == 3:
         raise InputError(f"{name}: <3> is too high")
-    with figure_style():
-        figure = new_figure(2, 1)
+    with drawing(2, 1) as figure:
         figure.subplots().set_title(f"title of {height}")
     return figure, f'{name} "is" {height} & no <b>more</b>'
 

@@ -7,19 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.figures.style import (
-    INK,
-    MUTED,
-    OKABE_ITO,
-    PAPER,
-    RULE,
-    Mark,
-    figure_style,
-    legend_handles,
-    marks,
-    new_figure,
-    wrap_name,
-)
+from turbo_kit.figures.style import INK, MUTED, OKABE_ITO, PAPER, RULE, Mark, drawing, legend_handle, marks, wrap_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +55,7 @@ def dropout_view_map(
         classes: names of the classes.
         title: above the map.
     """
-    with figure_style():
-        figure = new_figure(*SIZE)
+    with drawing(*SIZE) as figure:
         figure.set_layout_engine(None)
         left, right = figure.add_axes(MAP), figure.add_axes(DISTRIBUTIONS)
         _draw_map(left, *_project(views, still), np.asarray(labels), classes, distances.identified < 1)
@@ -145,15 +132,12 @@ def _draw_distributions(axes: "Axes", distances: "ViewDistances") -> None:
 
 
 def _class_key(figure: "Figure", classes: Sequence[str], unlabelled: bool) -> None:
-    from matplotlib.lines import Line2D
-
     looks = marks(classes) | ({"no label": UNLABELLED} if unlabelled else {})
-    hollow = Line2D([], [], color=INK, marker="o", linestyle="none", markersize=6, markerfacecolor=PAPER)
+    hollow = legend_handle(Mark(INK, "o"), markersize=6, markerfacecolor=PAPER, markeredgecolor=INK)
+    handles = [*map(legend_handle, looks.values()), hollow]
     names = [*looks, "hollow: another clip is nearer than an own view"]
     place: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(names)}
-    figure.legend(
-        [*legend_handles(looks.values()), hollow], names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place
-    )
+    figure.legend(handles, names, frameon=False, handletextpad=0.2, columnspacing=1.2, **place)
 
 
 MEASURES: dict[str, tuple[str, Any]] = {
@@ -181,8 +165,7 @@ def view_curves(table: "pd.DataFrame", by: str = "rate") -> "Figure":
         raise InputError(f"several rows for one {names[by]}: choose one value of the other knob, and draw those rows.")
     shown = [name for name in MEASURES if by == "passes" or name != "farthest"]
     modalities = list(dict.fromkeys(table["modality"]))
-    with figure_style():
-        figure = new_figure(9.6, 5.6)
+    with drawing(9.6, 5.6) as figure:
         grid = figure.subplots(2, len(modalities), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2))
         for modality, (above, below) in zip(modalities, grid.T, strict=True):
             for name, mark in marks(dict.fromkeys(table["model"])).items():
@@ -212,8 +195,7 @@ def layer_curves(table: "pd.DataFrame") -> "Figure":
     """
     names = list(dict.fromkeys(table["model"]))
     modalities = list(dict.fromkeys(table["modality"]))
-    with figure_style():
-        figure = new_figure(9.6, 0.7 + 2.3 * len(modalities))
+    with drawing(9.6, 0.7 + 2.3 * len(modalities)) as figure:
         grid = figure.subplots(len(modalities), len(names), squeeze=False, sharey="row")
         for (row, column), axes in np.ndenumerate(grid):
             rows = table[(table["model"] == names[column]) & (table["modality"] == modalities[row])]
@@ -237,24 +219,14 @@ def layer_curves(table: "pd.DataFrame") -> "Figure":
 
 
 def _sweep_key(figure: "Figure", models: Sequence[str], measures: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    dots = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, markeredgecolor=PAPER) for mark in marks(models).values()
-    ]
-    lines = [Line2D([], [], color=INK, linestyle=MEASURES[measure][1]) for measure in measures]
+    dots = [legend_handle(mark, linestyle="-", markersize=6) for mark in marks(models).values()]
+    lines = [legend_handle(Mark(INK, ""), linestyle=MEASURES[measure][1]) for measure in measures]
     said = [*models, *(MEASURES[measure][0] for measure in measures)]
     figure.legend([*dots, *lines], said, loc="outside upper left", ncols=len(said), frameon=False)
 
 
 def _layer_key(figure: "Figure") -> None:
-    from matplotlib.lines import Line2D
-
     looks = {"spread": OWN, "nearest": OTHER}
-    lines = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, markeredgecolor=PAPER, linestyle=MEASURES[measure][1])
-        for measure, mark in looks.items()
-    ]
+    lines = [legend_handle(mark, linestyle=MEASURES[measure][1], markersize=6) for measure, mark in looks.items()]
     said = [*(MEASURES[measure][0] for measure in looks), "%: views whose nearest neighbour is their own clip"]
-    blank = Line2D([], [], linestyle="none")
-    figure.legend([*lines, blank], said, loc="outside upper left", ncols=3, frameon=False)
+    figure.legend([*lines, legend_handle(Mark(INK, ""))], said, loc="outside upper left", ncols=3, frameon=False)

@@ -9,20 +9,8 @@ from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
 from turbo_kit.figures.scores import run_classes
-from turbo_kit.figures.style import (
-    LINE,
-    OKABE_ITO,
-    PAPER,
-    RULE,
-    Mark,
-    figure_style,
-    legend_handles,
-    marks,
-    new_figure,
-    text_lines,
-    wrap_name,
-)
-from turbo_kit.figures.umap_layout import aligned_maps, embedding_spaces, sample_clips
+from turbo_kit.figures.style import OKABE_ITO, PAPER, RULE, Mark, add_legend, drawing, marks, name_height, wrap_name
+from turbo_kit.figures.umap_layout import aligned_maps, embedding_spaces, sample_clips, unit_norm
 from turbo_kit.metrics import geometry_scores
 from turbo_kit.runs import Run
 
@@ -64,8 +52,7 @@ def geometry_scatter(table: pd.DataFrame) -> "Figure":
     few = len(names) <= len(OKABE_ITO)
     across = ACROSS if few else ACROSS // 2
     lines = -(-len(panels) // across)
-    with figure_style():
-        figure = new_figure(9.6, 0.5 + 2.4 * lines + 0.24 * -(-len(names) // KEY_COLUMNS))
+    with drawing(9.6, 0.5 + 2.4 * lines + 0.24 * -(-len(names) // KEY_COLUMNS)) as figure:
         grid = figure.subplots(lines, across, squeeze=False, sharey=True)
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
             looks = marks(names).values() if few else [None] * len(names)
@@ -119,9 +106,7 @@ def map_panels(
     """
     across = min(ACROSS, len(maps))
     lines = -(-len(maps) // across)
-    tall = LINE * text_lines([max(maps, key=lambda name: name.count(", "))])
-    with figure_style():
-        figure = new_figure(0.2 + 2.4 * max(across, 2), 0.55 + lines * (2.3 + tall))
+    with drawing(0.2 + 2.4 * max(across, 2), 0.55 + lines * (2.3 + name_height(maps))) as figure:
         grid = figure.subplots(lines, across, squeeze=False, sharex=True, sharey=True)
         for axes, (name, points) in zip(grid.flat, maps.items(), strict=False):
             axes.set(xticks=[], yticks=[])
@@ -130,7 +115,7 @@ def map_panels(
             _scatter(axes, points, np.asarray(labels, dtype=object), classes)
         for axes in grid.flat[len(maps) :]:
             axes.set_visible(False)
-        _class_legend(figure, classes, per_row=2 * across)
+        add_legend(figure, marks(classes), min(len(classes), 2 * across))
         return figure
 
 
@@ -156,10 +141,7 @@ def epoch_names(run: Run, frames: int) -> dict[int, str]:
 def epoch_spaces(run: Run, epochs: Sequence[int]) -> list[NDArray[np.float64]]:
     """(N, D) unit-norm embeddings of the development clips after those epochs, all modalities side by side."""
     kept = run.epochs()
-    arrays = [kept[modality][list(epochs)].astype(np.float64) for modality in run.config.modalities]
-    norms = [np.linalg.norm(array, axis=-1, keepdims=True) for array in arrays]
-    unit = [array / np.where(norm > 0, norm, 1) for array, norm in zip(arrays, norms, strict=True)]
-    return list(np.concatenate(unit, axis=-1))
+    return list(np.concatenate([unit_norm(kept[m][list(epochs)]) for m in run.config.modalities], axis=-1))
 
 
 def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> pd.DataFrame:
@@ -178,11 +160,20 @@ def epoch_geometry(runs: Mapping[str, Run] | Sequence[Run]) -> pd.DataFrame:
     for name, run in named_runs(runs).items():
         kept = run.epochs()
         for epoch in range(len(kept["predicted"])):
-            space = geometry_scores({m: kept[m][epoch] for m in run.config.modalities})["pooled"]
-            parts = {**space, **space["cross_modal"]}.items()
-            flat = {f"{part}_{key}": x for part, found in parts if part != "cross_modal" for key, x in found.items()}
+            flat = flat_geometry(geometry_scores({m: kept[m][epoch] for m in run.config.modalities}))
             rows.append({"run": name, "epoch": epoch} | {key: flat[key] for key in GEOMETRY if key in flat})
     return pd.DataFrame(rows)
+
+
+def flat_geometry(geometry: Mapping[str, Any]) -> dict[str, float | None]:
+    """What `geometry_scores` measured: `audio_uniformity`, `audio-text_alignment`, `projected_audio_uniformity`, ..."""
+    flat: dict[str, float | None] = {}
+    for space, parts in geometry.items():
+        prefix = "" if space == "pooled" else f"{space}_"
+        for part, measures in (parts | parts["cross_modal"]).items():
+            if part != "cross_modal":
+                flat |= {f"{prefix}{part}_{name}": value for name, value in measures.items()}
+    return flat
 
 
 def geometry_curves(table: pd.DataFrame) -> "Figure":
@@ -195,8 +186,7 @@ def geometry_curves(table: pd.DataFrame) -> "Figure":
     across = len(panels) if len(panels) <= ACROSS else 3
     lines = -(-len(panels) // across)
     looks = marks(table["run"].unique())
-    with figure_style():
-        figure = new_figure(8.4, 0.7 + 1.9 * lines)
+    with drawing(8.4, 0.7 + 1.9 * lines) as figure:
         grid = figure.subplots(lines, across, squeeze=False, sharex=True)
         for axes, (column, name) in zip(grid.flat, panels.items(), strict=False):
             for run, mark in looks.items():
@@ -209,7 +199,7 @@ def geometry_curves(table: pd.DataFrame) -> "Figure":
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         figure.supxlabel("epoch (0 = before training)", fontsize=10)
-        _legend(figure, looks, "outside upper left", KEY_COLUMNS * 2)
+        add_legend(figure, looks, KEY_COLUMNS * 2)
         return figure
 
 
@@ -246,10 +236,6 @@ def _scatter(axes: "Axes", points: NDArray[np.floating[Any]], labels: NDArray[An
     axes.margins(0.06)
 
 
-def _class_legend(figure: "Figure", classes: Sequence[str], per_row: int) -> None:
-    _legend(figure, marks(classes), "outside upper left", min(len(classes), per_row))
-
-
 def _point(axes: "Axes", x: float, y: float, mark: Mark | None, number: int) -> None:
     if mark is not None:
         axes.plot(x, y, mark.marker, color=mark.colour, markersize=8, markeredgecolor=PAPER)
@@ -261,7 +247,7 @@ def _point(axes: "Axes", x: float, y: float, mark: Mark | None, number: int) -> 
 def _key(figure: "Figure", names: Sequence[str], few: bool) -> None:
     """A legend that maps each mark or number to its row."""
     if few:
-        _legend(figure, marks(names), "outside lower left", KEY_COLUMNS)
+        add_legend(figure, marks(names), KEY_COLUMNS, "outside lower left")
         return
     from matplotlib.lines import Line2D
 
@@ -269,12 +255,6 @@ def _key(figure: "Figure", names: Sequence[str], few: bool) -> None:
     unmarked = [Line2D([], [], linestyle="none")] * len(names)
     place: Any = {"loc": "outside lower left", "ncols": KEY_COLUMNS, "frameon": False}
     figure.legend(unmarked, said, handlelength=0, handletextpad=0, fontsize=9, **place)
-
-
-def _legend(figure: "Figure", looks: Mapping[str, Mark], where: Any, columns: int) -> None:
-    figure.legend(
-        legend_handles(looks.values()), list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2
-    )
 
 
 def named_runs(runs: Mapping[str, Run] | Sequence[Run]) -> dict[str, Run]:

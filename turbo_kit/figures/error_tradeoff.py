@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turbo_kit.figures.style import INK, LINE, MUTED, PAPER, Mark, figure_style, marks, new_figure, wrap_name
+from turbo_kit.figures.style import INK, LINE, MUTED, PAPER, Mark, drawing, legend_handle, marks, wrap_name
 from turbo_kit.metrics import det_curve, mean_det_curve, truth_and_score
 from turbo_kit.runs import Run
 
@@ -33,8 +33,7 @@ def det_curves(runs: Mapping[str, Sequence[Run]]) -> "Figure":
         runs: finished runs of two classes, by the name of the row.
     """
     looks = marks(runs)
-    with figure_style():
-        figure = new_figure(8.2, max(5.4, 1.5 + LINE * sum(wrap_name(name).count("\n") + 1.4 for name in runs)))
+    with drawing(8.2, max(5.4, 1.5 + LINE * sum(wrap_name(name).count("\n") + 1.4 for name in runs))) as figure:
         axes = figure.subplots()
         equal = {
             name: 2 * (_mean([run.result["metrics"]["test"]["EER"] for run in each]),) for name, each in runs.items()
@@ -114,23 +113,13 @@ def _frame(axes: "Axes", highest: float) -> None:
 
 
 def _legend(figure: "Figure", looks: Mapping[str, Mark]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=7, markeredgecolor=PAPER)
-        for look in looks.values()
-    ]
-    kinds: dict[str, Any] = {
-        "filled: equal error rate": {"marker": "o", "color": MUTED, "linestyle": "none"},
-        "hollow: at the threshold\nthat development chose": {
-            "marker": "o",
-            "color": MUTED,
-            "linestyle": "none",
-            "markerfacecolor": PAPER,
-            "markeredgewidth": 2,
-        },
-        "chance": {"color": INK, "linewidth": 1.2, "linestyle": (0, (1, 2))},
+    dot = Mark(MUTED, "o")
+    hollow = legend_handle(dot, markerfacecolor=PAPER, markeredgecolor=MUTED, markeredgewidth=2)
+    kinds = {
+        "filled: equal error rate": legend_handle(dot, markeredgecolor=MUTED),
+        "hollow: at the threshold\nthat development chose": hollow,
+        "chance": legend_handle(Mark(INK, ""), linewidth=1.2, linestyle=(0, (1, 2))),
     }
-    handles += [Line2D([], [], **{"markersize": 7, **kind}) for kind in kinds.values()]
+    handles = [*(legend_handle(look, linestyle="-") for look in looks.values()), *kinds.values()]
     names = [*map(wrap_name, looks), *kinds]
     figure.legend(handles, names, loc="outside right upper", frameon=False, labelspacing=0.7)

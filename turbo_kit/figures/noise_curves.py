@@ -3,20 +3,9 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.figures.style import (
-    LINE,
-    PAPER,
-    Mark,
-    figure_style,
-    legend_handles,
-    marks,
-    new_figure,
-    text_lines,
-    wrap_name,
-)
+from turbo_kit.figures.style import PAPER, Mark, add_legend, drawing, marks, name_height, wrap_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +31,13 @@ def robustness_curves(table: "pd.DataFrame") -> "Figure":
     panels = [name for name in ("text", "audio") if table["level"][table["modality"] == name].notna().any()]
     if not panels:
         raise InputError("no run was tested under noise: set tested_word_errors or tested_snr.")
-    with figure_style():
-        across = ACROSS * len(panels)
-        legend = LINE * text_lines([max(looks, key=lambda name: name.count(", "))]) * -(-len(looks) // across)
-        figure = new_figure(5.0 * len(panels), 3.9 + legend)
+    across = ACROSS * len(panels)
+    with drawing(5.0 * len(panels), 3.9 + name_height(looks) * -(-len(looks) // across)) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, modality in zip(grid, panels, strict=True):
             _panel(axes, table, modality, looks)
         grid[0].set_ylabel("UA on test, %")
-        names = [wrap_name(name) for name in looks]
-        handles = legend_handles(looks.values())
-        figure.legend(handles, names, loc="outside upper left", ncols=across, frameon=False, handletextpad=0.2)
+        add_legend(figure, {wrap_name(name): mark for name, mark in looks.items()}, across)
         return figure
 
 
@@ -60,7 +45,8 @@ def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, 
     """The lines of all rows tested under one kind of noise, which increases to the right."""
     noised = table[(table["modality"] == modality) & table["level"].notna()]
     levels = np.unique(noised["level"].to_numpy(float))
-    ticks = 100 * levels if modality == "text" else -levels[::-1]
+    scale = 100 if modality == "text" else -1
+    ticks = np.sort(scale * levels)
     gap = max(5.0, float(np.diff(levels).max(initial=0)))
     start = 0.0 if modality == "text" else float(ticks.min()) - gap  # clips without noise have no ratio
     apart = 0.012 * (float(ticks.max()) - start)
@@ -69,7 +55,7 @@ def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, 
         if own.empty:
             continue
         plain = table[(table["objective"] == name) & (table["modality"] == "")]
-        places = np.concatenate([np.full(len(plain), start), _places(own["level"].to_numpy(float), modality)])
+        places = np.concatenate([np.full(len(plain), start), scale * own["level"].to_numpy(float)])
         columns = ["UA", "UA_low", "UA_high"]
         scores = 100 * np.concatenate([plain[columns].to_numpy(float), own[columns].to_numpy(float)])
         order = np.argsort(places, kind="stable")
@@ -82,7 +68,3 @@ def _panel(axes: "Axes", table: "pd.DataFrame", modality: str, looks: dict[str, 
     axes.set_title("Word errors" if modality == "text" else "White noise")
     axes.set_xlabel("words deleted or substituted, %" if modality == "text" else "signal-to-noise ratio, dB")
     axes.grid(axis="y")
-
-
-def _places(levels: NDArray[np.float64], modality: str) -> NDArray[np.float64]:
-    return 100 * levels if modality == "text" else -levels

@@ -1,40 +1,21 @@
 """Scores: UA with its interval, row by row, and confusion matrices."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turbo_kit.config import InputError
-from turbo_kit.figures.style import (
-    INK,
-    LINE,
-    MUTED,
-    OKABE_ITO,
-    PAPER,
-    Mark,
-    figure_style,
-    heat_map,
-    marks,
-    new_figure,
-    text_lines,
-    wrap_name,
-)
+from turbo_kit.figures.style import MUTED, PAPER, VERDICTS, add_legend, drawing, heat_map, marks, name_height, wrap_name
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-VERDICTS = {
-    "baseline": Mark(INK, "D"),
-    "better": Mark(OKABE_ITO[2], "^"),
-    "worse": Mark(OKABE_ITO[1], "v"),
-    "cannot tell": Mark(OKABE_ITO[0], "o"),
-    "not compared": Mark(MUTED, "s"),
-}
-"""How each verdict looks in `score_intervals`."""
+PLAIN: Any = {"markersize": 6, "markeredgecolor": "auto"}
+"""Legend entries without a bright edge."""
 
 
 def score_intervals(table: "pd.DataFrame") -> "Figure":
@@ -44,12 +25,8 @@ def score_intervals(table: "pd.DataFrame") -> "Figure":
         table: the report's summary table, or any with `objective`, `UA`, `UA_low`, `UA_high` (shares of 1) and
             `verdict`.
     """
-    from matplotlib.lines import Line2D
-
     names = [wrap_name(name) for name in table["objective"]]
-    tall = LINE * max(name.count("\n") + 1 for name in names)
-    with figure_style():
-        figure = new_figure(8.2, 1.3 + max(0.3, tall + 0.06) * len(names))
+    with drawing(8.2, 1.3 + max(0.3, name_height(names) + 0.06) * len(names)) as figure:
         axes = figure.subplots()
         values = 100 * table[["UA", "UA_low", "UA_high"]].to_numpy(float)
         verdicts = table["verdict"].tolist()
@@ -71,8 +48,7 @@ def score_intervals(table: "pd.DataFrame") -> "Figure":
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         shown = {verdict: mark for verdict, mark in VERDICTS.items() if verdict in verdicts}
-        handles = [Line2D([], [], color=m.colour, marker=m.marker, linestyle="none") for m in shown.values()]
-        figure.legend(handles, shown, loc="outside upper left", ncols=len(shown), frameon=False, handletextpad=0.2)
+        add_legend(figure, shown, len(shown), **PLAIN)
         return figure
 
 
@@ -83,14 +59,11 @@ def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
         differences: accuracy minus that of the baseline (shares of 1), one row a speaker, one column an objective.
         baseline: its name.
     """
-    from matplotlib.lines import Line2D
-
     looks = marks([baseline, *differences.columns])
     names = [wrap_name(str(name)) for name in differences.columns]
     columns = max(1, min(4, int(90 / (4 + max(len(line) for name in names for line in name.splitlines())))))
     places, step = np.arange(len(differences)), min(0.15, 0.8 / differences.shape[1])
-    with figure_style():
-        figure = new_figure(8.2, 3.1 + LINE * text_lines(names) / columns)
+    with drawing(8.2, 3.1 + name_height(names) * len(names) / columns) as figure:
         axes = figure.subplots()
         axes.axhline(0, color=looks[baseline].colour, linewidth=1, linestyle=(0, (4, 3)))
         for number, (name, values) in enumerate(differences.items()):
@@ -104,12 +77,8 @@ def speaker_differences(differences: "pd.DataFrame", baseline: str) -> "Figure":
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel(f"accuracy minus {baseline}, points")
         axes.grid(axis="y")
-        handles = [
-            Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none")
-            for name, mark in looks.items()
-            if name != baseline
-        ]
-        figure.legend(handles, names, loc="outside upper left", ncols=columns, frameon=False, handletextpad=0.2)
+        shown = {wrap_name(name): mark for name, mark in looks.items() if name != baseline}
+        add_legend(figure, shown, columns, **PLAIN)
         return figure
 
 
@@ -136,8 +105,7 @@ def confusions(predictions: "Mapping[str, pd.DataFrame]", classes: Sequence[str]
         classes: the names, in the order of rows and columns.
     """
     size = 1.7 + 0.55 * len(classes)
-    with figure_style():
-        figure = new_figure(size * len(predictions), size)
+    with drawing(size * len(predictions), size) as figure:
         grid = figure.subplots(1, len(predictions), squeeze=False)[0]
         for axes, (name, table) in zip(grid, predictions.items(), strict=True):
             counts = confusion_counts(table, classes)

@@ -4,19 +4,22 @@ Figures that follow a control have fixed margins and few elements, since every c
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, Mark, figure_style, heat_map, marks, new_figure
+from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, Mark, drawing, heat_map, marks
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from turbo_kit.inspection import LiveStep, PairLook
 
@@ -42,8 +45,7 @@ def pair_tables(look: "PairLook", clips: Sequence[str], pair: str) -> "Figure":
     """
     first, second = pair.split("-")
     titles = {"Logits": look.logits, "Softmax of each row": look.softmax, "Gradient at the logits": look.gradient}
-    with figure_style():
-        figure = new_figure(2.6 + 0.66 * 3 * len(clips), 1.3 + 0.5 * len(clips))
+    with drawing(2.6 + 0.66 * 3 * len(clips), 1.3 + 0.5 * len(clips)) as figure:
         panels = figure.subplots(1, 3)
         for axes, (title, values) in zip(panels, titles.items(), strict=True):
             cells = values.astype(float)
@@ -66,16 +68,15 @@ def pair_maps(looks: "Mapping[str, PairLook]", with_logits: bool = True) -> "Fig
     """
     from matplotlib import colormaps
 
-    shades: Any = {"cmap": colormaps["cividis"].resampled(STEPS), "interpolation": "nearest"}
+    shades = colormaps["cividis"].resampled(STEPS)
     logits = [look.logits for look in looks.values()]
     limits = {"vmin": min(map(np.min, logits)), "vmax": max(map(np.max, logits))}
-    with figure_style():
-        figure = new_figure(1.5 * len(looks) + 1.3, 3.7 if with_logits else 2.1)
+    with drawing(1.5 * len(looks) + 1.3, 3.7 if with_logits else 2.1) as figure:
         grid = figure.subplots(1 + with_logits, len(looks), squeeze=False)
         for column, (name, look) in zip(grid.T, looks.items(), strict=True):
-            softmax = column[-1].imshow(_clipped(look.softmax), norm=_log(), **shades)
+            softmax = _softmax_image(column[-1], look.softmax, shades)
             if with_logits:
-                above = column[0].imshow(look.logits, **limits, **shades)
+                above = column[0].imshow(look.logits, cmap=shades, interpolation="nearest", **limits)
             column[0].set_title(f"{name}\nloss {look.loss:.2f}")
             for axes in column:
                 axes.set(xticks=[], yticks=[])
@@ -94,8 +95,7 @@ def term_bars(table: "pd.DataFrame", batch: int) -> "Figure":
         table: one row a term, with `loss`, `weight` and `weighted`; terms of weight 0 are drawn hollow.
         batch: clips in it, B: equal logits cost ln B.
     """
-    with figure_style():
-        figure = _fixed_layout(0.95 + 0.27 * len(table), left=0.13, right=0.985, wspace=0.1)
+    with _fixed_layout(0.95 + 0.27 * len(table), left=0.13, right=0.985, wspace=0.1) as figure:
         own, added = figure.subplots(1, 2, sharey=True)
         losses, weights, parts = (table[name].to_numpy(float) for name in ("loss", "weight", "weighted"))
         colours = [_term_colour(str(name)) for name in table.index]
@@ -130,8 +130,7 @@ def live_curves(
     """
     points = runs[present]
     last = steps or max((point.step for each in runs.values() for point in each), default=1)
-    with figure_style():
-        figure = _fixed_layout(3.1, left=0.04, right=0.985, wspace=0.24)
+    with _fixed_layout(3.1, left=0.04, right=0.985, wspace=0.24) as figure:
         pairs, classified, scored = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         looks = _pair_looks([name for name in (points[0].losses if points else ()) if "-" in name])
         for name, look in looks.items():
@@ -167,11 +166,10 @@ def temperature_panels(look: "PairLook", table: "pd.DataFrame", temperature: flo
         temperature: where the marker stands; a dotted line stands where a learned one starts.
     """
     size = len(look.softmax)
-    with figure_style():
-        figure = _fixed_layout(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62)
+    with _fixed_layout(4.4, left=0.05, right=0.985, wspace=0.22, hspace=0.62) as figure:
         grid = figure.add_gridspec(2, 4, width_ratios=(1.75, 0.28, 1, 1))
         matrix = figure.add_subplot(grid[:, 0])
-        image = matrix.imshow(_clipped(look.softmax), cmap="cividis", interpolation="nearest", norm=_log())
+        image = _softmax_image(matrix, look.softmax, "cividis")
         matrix.set(xticks=[], yticks=[])
         _title(matrix, f"Softmax by row, temperature {temperature:.3g}")
         _softmax_bar(figure.colorbar(image, ax=matrix, orientation="horizontal", fraction=0.05, pad=0.04))
@@ -204,9 +202,8 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
     Args:
         tables: (terms, terms) by title; other columns, such as `norm`, are left out.
     """
-    with figure_style():
-        terms = len(next(iter(tables.values())))
-        figure = new_figure(1.0 + len(tables) * 0.62 * terms, 1.6 + 0.42 * terms)
+    terms = len(next(iter(tables.values())))
+    with drawing(1.0 + len(tables) * 0.62 * terms, 1.6 + 0.42 * terms) as figure:
         panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
         for axes, (title, table) in zip(panels, tables.items(), strict=True):
             names = [str(name) for name in table.index]
@@ -220,12 +217,13 @@ def cosine_maps(tables: Mapping[str, "pd.DataFrame"]) -> "Figure":
         return figure
 
 
-def _fixed_layout(height: float, **margins: float) -> "Figure":
+@contextmanager
+def _fixed_layout(height: float, **margins: float) -> "Iterator[Figure]":
     """A figure with fixed margins: a layout that measures every text would take most of the drawing time."""
-    figure = new_figure(WIDTH, height)
-    figure.set_layout_engine(None)
-    figure.subplots_adjust(top=1 - 2 * LINE / height, bottom=2.6 * LINE / height, **margins)
-    return figure
+    with drawing(WIDTH, height) as figure:
+        figure.set_layout_engine(None)
+        figure.subplots_adjust(top=1 - 2 * LINE / height, bottom=2.6 * LINE / height, **margins)
+        yield figure
 
 
 def _title(axes: "Axes", text: str) -> None:
@@ -258,14 +256,11 @@ def _number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # no minus before a zero
 
 
-def _clipped(softmax: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.clip(softmax, FAINTEST, 1.0)
-
-
-def _log() -> Any:
+def _softmax_image(axes: "Axes", softmax: NDArray[np.float32], shades: "str | Colormap") -> "AxesImage":
     from matplotlib.colors import LogNorm
 
-    return LogNorm(FAINTEST, 1.0)
+    clipped = np.clip(softmax, FAINTEST, 1.0)
+    return axes.imshow(clipped, cmap=shades, interpolation="nearest", norm=LogNorm(FAINTEST, 1.0))
 
 
 def _softmax_bar(bar: "Colorbar") -> None:

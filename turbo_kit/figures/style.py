@@ -6,7 +6,7 @@ also has its own marker shape or its name beside it.
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from html import escape
@@ -57,7 +57,6 @@ STYLE: Any = {
     "svg.hashsalt": "turbo-kit",
 }
 
-
 LINE = 0.19
 """Height of a line of text, inches."""
 
@@ -69,19 +68,35 @@ class Mark(NamedTuple):
     marker: str
 
 
+VERDICTS = {
+    "baseline": Mark(INK, "D"),
+    "better": Mark(OKABE_ITO[2], "^"),
+    "worse": Mark(OKABE_ITO[1], "v"),
+    "cannot tell": Mark(OKABE_ITO[0], "o"),
+    "not compared": Mark(MUTED, "s"),
+}
+"""How each verdict on a row looks."""
+
+
 def marks(names: Iterable[str]) -> dict[str, Mark]:
     """A colour and a marker shape for each name, by its place; the first 72 pairs are all different."""
     return {name: Mark(OKABE_ITO[i % len(OKABE_ITO)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
 
 
-def legend_handles(looks: Iterable[Mark]) -> "list[Line2D]":
-    """Legend handles for marks."""
+def legend_handle(mark: Mark, **style: Any) -> "Line2D":
+    """A legend's entry for a mark, without a line unless the style gives one."""
     from matplotlib.lines import Line2D
 
-    return [
-        Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none", markersize=7, markeredgecolor=PAPER)
-        for mark in looks
-    ]
+    look: Any = {"linestyle": "none", "markersize": 7, "markeredgecolor": PAPER} | style
+    return Line2D([], [], color=mark.colour, marker=mark.marker, **look)
+
+
+def add_legend(
+    figure: "Figure", looks: Mapping[str, Mark], columns: int, where: Any = "outside upper left", **style: Any
+) -> None:
+    """A legend of marks in so many columns; `style` is that of each entry."""
+    handles = [legend_handle(mark, **style) for mark in looks.values()]
+    figure.legend(handles, list(looks), loc=where, ncols=columns, frameon=False, handletextpad=0.2)
 
 
 @contextmanager
@@ -92,11 +107,13 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """A figure of that size in inches, not registered with pyplot."""
+@contextmanager
+def drawing(width: float, height: float) -> "Iterator[Figure]":
+    """A figure of that size in inches to draw on in the kit's style, not registered with pyplot."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return _notebook_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
+    with figure_style():
+        yield _notebook_figure()(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
 
 
 @cache
@@ -152,10 +169,9 @@ def inline_svg(figure: "Figure", alt: str, prefix: str) -> str:
     return f'<svg {box[0] if box else ""} width="{width:.0f}" role="img" aria-label="{label}">{body}'
 
 
-def text_lines(names: Iterable[str]) -> int:
-    """Number of text lines that the names take, each as tall as the tallest."""
-    heights = [wrap_name(name).count("\n") + 1 for name in names]
-    return max(heights) * len(heights)
+def name_height(names: Iterable[str]) -> float:
+    """Inches that the tallest of the names takes, wrapped."""
+    return LINE * max(wrap_name(name).count("\n") + 1 for name in names)
 
 
 def wrap_name(name: str) -> str:

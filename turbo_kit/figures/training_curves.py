@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from turbo_kit.figures.style import (
-    LINE,
-    MUTED,
-    OKABE_ITO,
-    PAPER,
-    Mark,
-    figure_style,
-    marks,
-    new_figure,
-    text_lines,
-    wrap_name,
-)
+from turbo_kit.figures.style import MUTED, OKABE_ITO, PAPER, Mark, drawing, marks, name_height, wrap_name
 from turbo_kit.runs import Run
 
 if TYPE_CHECKING:
@@ -57,13 +46,10 @@ def _mean(histories: Sequence[Any]) -> Any:
 
 
 def _one_chart(groups: Mapping[str, Sequence[Run]]) -> "Figure":
-    with figure_style():
-        figure = new_figure(9.6, max(3.6, 1.3 + LINE * text_lines(groups)))
+    with drawing(9.6, max(3.6, 1.3 + name_height(groups) * len(groups))) as figure:
         panels = (("dev_UA", "Development UA", 100.0, "%"), ("dev_loss", "Development cross-entropy", 1.0, ""))
         for axes, (column, title, scale, unit) in zip(figure.subplots(1, 2), panels, strict=True):
-            ends = {}
-            for name, mark in marks(groups).items():
-                ends[name] = _curves(axes, groups[name], column, scale, mark)
+            ends = {name: _curves(axes, groups[name], column, scale, mark) for name, mark in marks(groups).items()}
             axes.set_title(f"{title}, {unit}" if unit else title)
             _by_epoch(axes)
             _label_ends(figure, axes, ends, marks(groups))
@@ -73,9 +59,7 @@ def _one_chart(groups: Mapping[str, Sequence[Run]]) -> "Figure":
 def _small_charts(groups: Mapping[str, Sequence[Run]], reference: str | None) -> "Figure":
     """A panel of development UA for each objective, on the same axes."""
     lines = -(-len(groups) // ACROSS)
-    tall = text_lines([max(groups, key=lambda name: name.count(", "))])
-    with figure_style():
-        figure = new_figure(9.6, 0.8 + lines * (1.35 + LINE * tall))
+    with drawing(9.6, 0.8 + lines * (1.35 + name_height(groups))) as figure:
         grid = figure.subplots(lines, ACROSS, sharex=True, sharey=True, squeeze=False)
         grey = None if reference is None else 100 * mean_history(groups[reference])["dev_UA"]
         for axes, (name, runs) in zip(grid.flat, groups.items(), strict=False):
@@ -125,8 +109,7 @@ def _label_ends(figure: "Figure", axes: "Axes", ends: Mapping[str, float], looks
     """Names the lines at the right edge, each beside its mark, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
     names = sorted(ends, key=lambda name: ends[name])
-    inches = figure.get_figheight() - 1.1
-    gap = (high - low) * LINE * text_lines(names) / len(names) / inches
+    gap = (high - low) * name_height(names) / (figure.get_figheight() - 1.1)
     places = np.array([ends[name] for name in names])
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + gap)

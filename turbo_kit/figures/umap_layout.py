@@ -17,7 +17,7 @@ MIN_CLIPS = 10
 def embedding_spaces(run: Run, split: str = "test") -> dict[str, NDArray[np.float64]]:
     """(N, D) unit-norm pooled embeddings of each modality, and, where there are two, both side by side."""
     arrays = run.embeddings(split)
-    spaces = {name: _unit(arrays[name]) for name in run.config.modalities}
+    spaces = {name: unit_norm(arrays[name]) for name in run.config.modalities}
     if len(spaces) > 1:
         spaces[" + ".join(spaces)] = np.concatenate(list(spaces.values()), axis=1)
     return spaces
@@ -45,10 +45,7 @@ def flat_map(vectors: NDArray[np.floating[Any]], seed: int = 0) -> NDArray[np.fl
     # UMAP would find the same neighbours itself, but compiles its search for seconds first.
     count = min(15, len(vectors) - 1)
     distances, indices = NearestNeighbors(n_neighbors=count).fit(vectors).kneighbors(vectors)
-    known = {
-        "precomputed_knn": (indices, distances.astype(np.float32), None),
-        "force_approximation_algorithm": True,
-    }
+    known = {"precomputed_knn": (indices, distances.astype(np.float32), None), "force_approximation_algorithm": True}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*knn_search_index", category=UserWarning)
         fitted = UMAP(n_neighbors=count, n_epochs=200, random_state=seed, n_jobs=1, **known).fit_transform(vectors)
@@ -109,7 +106,8 @@ def sample_clips(clips: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_POINTS])
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def unit_norm(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The vectors (..., D) over their norms; zeros stay zeros."""
     x = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    norms = np.linalg.norm(x, axis=-1, keepdims=True)
     return np.asarray(np.divide(x, norms, out=np.zeros_like(x), where=norms > 0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from turbo_kit.config import InputError
 from turbo_kit.corpora import Utterance
 from turbo_kit.corpora.decoding import SAMPLE_RATE, decode
-from turbo_kit.figures.style import MUTED, OKABE_ITO, figure_style, new_figure, wrap_name
+from turbo_kit.figures.style import MUTED, OKABE_ITO, drawing, wrap_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,7 @@ def waveform_and_mel(clips: Mapping[str, Utterance]) -> "Figure":
     mels = {name: log_mel(wave) for name, wave in samples.items()}
     highest = max(float(np.abs(wave).max()) for wave in samples.values())
     loudest = max(float(mel.max()) for mel in mels.values())
-    with figure_style():
-        figure = new_figure(max(4.2, 2.05 * len(clips)), 3.7)
+    with drawing(max(4.2, 2.05 * len(clips)), 3.7) as figure:
         grid = figure.subplots(2, len(clips), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 3))
         for (above, below), (name, wave) in zip(grid.T, samples.items(), strict=True):
             above.plot(np.arange(len(wave)) / SAMPLE_RATE, wave, color=OKABE_ITO[0], linewidth=0.5)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from turbo_kit.figures.style import INK, LINE, MUTED, OKABE_ITO, PAPER, figure_style, heat_map, new_figure, text_lines
+from turbo_kit.figures.style import INK, MUTED, OKABE_ITO, PAPER, drawing, heat_map, name_height
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,7 @@ def pair_matrix(
             values[row, column] = 100 * score
             change = "" if whole is None else f"\n{100 * (score - whole):+.1f}".replace("-", "\N{MINUS SIGN}")
             texts[row][column] = f"{100 * score:.1f}{change}"
-    with figure_style():
-        figure = new_figure(1.6 + 0.9 * len(views), 1.7 + 0.75 * len(views))
+    with drawing(1.6 + 0.9 * len(views), 1.7 + 0.75 * len(views)) as figure:
         axes = figure.subplots()
         heat_map(axes, values, texts, views, views)
         axes.set(xlabel="above the diagonal: this pair alone", ylabel="below it: without this pair")
@@ -53,17 +52,16 @@ def pair_ratios(table: "pd.DataFrame", baseline: float | None = None) -> "Figure
     table = table.sort_values("in_modal", kind="stable")
     ratios = list(dict.fromkeys(table["ratio"]))
     weights = sorted(table["contrastive_weight"].dropna().unique())
-    with figure_style():
-        if len(weights) > 1:
+    heat = len(weights) > 1
+    size = (1.9 + 0.85 * len(ratios), 1.3 + 0.5 * len(weights)) if heat else (max(4.4, 1.6 + 0.85 * len(ratios)), 3.2)
+    with drawing(*size) as figure:
+        axes = figure.subplots()
+        if heat:
             cells = 100 * table.pivot_table(index="contrastive_weight", columns="ratio", values="UA")[ratios]
             texts = [[f"{score:.1f}" if score == score else "" for score in row] for row in cells.to_numpy(float)]
-            figure = new_figure(1.9 + 0.85 * len(ratios), 1.3 + 0.5 * len(weights))
-            axes = figure.subplots()
             heat_map(axes, cells.to_numpy(float), texts, [f"{weight:g}" for weight in cells.index], ratios)
             axes.set_ylabel("contrastive weight")
         else:
-            figure = new_figure(max(4.4, 1.6 + 0.85 * len(ratios)), 3.2)
-            axes = figure.subplots()
             if baseline is not None:
                 axes.axhline(100 * baseline, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             scores = 100 * table[["UA", "UA_low", "UA_high"]].to_numpy(float)
@@ -93,9 +91,8 @@ def search_map(table: "pd.DataFrame", chosen: Mapping[tuple[str, float], int], k
         [_cell_text(score, chosen.get((name, value), 0)) for value, score in zip(values, row, strict=True)]
         for name, row in zip(names, cells, strict=True)
     ]
-    with figure_style():
-        tall = max(0.5, LINE * text_lines([max(names, key=lambda name: name.count(", "))]) + 0.1)
-        figure = new_figure(2.6 + 1.0 * len(values), 0.9 + tall * len(names))
+    tall = max(0.5, name_height(names) + 0.1)
+    with drawing(2.6 + 1.0 * len(values), 0.9 + tall * len(names)) as figure:
         axes = figure.subplots()
         heat_map(axes, cells, texts, names, [f"{value:g}" for value in values])
         axes.set_xlabel(knob.replace("_", " "), color=INK)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from turbo_kit.figures.embedding_maps import flat_geometry
 from turbo_kit.metrics import holm, paired_difference, speaker_bootstrap, verdict
 from turbo_kit.report.grouping import is_baseline, matching_baselines, run_facts, summary_rows
 from turbo_kit.report.rows import BASELINE, Row
@@ -143,9 +144,10 @@ def _clips(frame: pd.DataFrame) -> set[tuple[Any, ...]]:
 
 def _averages(row: Row) -> dict[str, Any]:
     """Scores without an interval, as means over the runs."""
-    scores = _metrics(row)
-    two_classes = [{name: score[name] for name in ("EER", "ROC_AUC") if name in score} for score in scores]
-    flat = [one | _retrieval(score) | _geometry(score) for one, score in zip(two_classes, scores, strict=True)]
+    flat = []
+    for score in _metrics(row):
+        two_classes = {name: score[name] for name in ("EER", "ROC_AUC") if name in score}
+        flat.append(two_classes | _retrieval(score) | flat_geometry(score.get("geometry", {})))
     names = dict.fromkeys(name for one in flat for name in one)
     return {name: mean_of_known([one.get(name) for one in flat]) for name in names}
 
@@ -162,17 +164,6 @@ def _retrieval(scores: dict[str, Any]) -> dict[str, float | None]:
     means = {k: mean_of_known([one[k] for one in both]) for k in both[0]}
     directions = {f"{way}_{k}": value for way, recalls in found.items() for k, value in recalls.items()}
     return means | directions
-
-
-def _geometry(scores: dict[str, Any]) -> dict[str, float | None]:
-    """The measures under flat names: `audio_uniformity`, `audio-text_alignment`, `projected_audio_uniformity`, ..."""
-    flat: dict[str, float | None] = {}
-    for space, parts in scores.get("geometry", {}).items():
-        prefix = "" if space == "pooled" else f"{space}_"
-        for part, measures in ({**parts, **parts["cross_modal"]}).items():
-            if part != "cross_modal":
-                flat |= {f"{prefix}{part}_{name}": value for name, value in measures.items()}
-    return flat
 
 
 def mean_of_known(values: Sequence[float | None]) -> float:
