@@ -7,17 +7,21 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import ipywidgets
+import torch
+
 from turbo_kit.config import InputError, unknown
 from turbo_kit.explorer.figure_panel import figure_html
 from turbo_kit.explorer.weight_cells import board_controls, board_layout, update_button, weight_button
+from turbo_kit.figures import live_curves, term_bars
+from turbo_kit.inspection import Batch, LiveStep, LiveTraining, dropout_views, live_training, loss_table, term_losses
+from turbo_kit.objectives import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from turbo_kit.inspection import Batch, LiveStep, LiveTraining
-    from turbo_kit.objectives import Objective
-
 PAIRS = ("a1-a2", "t1-t2", "a1-t1", "a1-t2", "a2-t1", "a2-t2")
 BOARDS: dict[str, tuple[str, ...]] = {
     "ce-2pass": (),
@@ -38,7 +42,7 @@ KEPT_TRAININGS = 5
 
 def board_objective(
     weights: Mapping[str, float], contrastive_weight: float = 0.1, normalize_pairs: bool = True, **settings: Any
-) -> "Objective":
+) -> Objective:
     """The objective of a board: cross-entropy and its pairs. It always runs two passes, so that boards differ by pairs.
 
     Args:
@@ -46,8 +50,6 @@ def board_objective(
         contrastive_weight, normalize_pairs: as in `RunConfig`.
         settings: further options of `Objective`, such as `temperature`.
     """
-    from turbo_kit.objectives import Objective
-
     scale: dict[str, Any] = {"contrastive_weight": contrastive_weight, "normalize_pairs": normalize_pairs}
     pairs: dict[Any, float] = dict(weights)
     return Objective(pairs, passes=2, **scale, **settings)
@@ -60,8 +62,6 @@ def board_view(table: "pd.DataFrame", batch: int) -> "tuple[Figure, str]":
         table: see `loss_table`.
         batch: clips in it.
     """
-    from turbo_kit.figures import term_bars
-
     total, own = float(table["weighted"].sum()), float(table["weighted"]["cross_entropy"])
     parts = [f"{name} {row.weight:.3g} × {row.loss:.2f}" for name, row in table.iterrows() if row.weight]
     left_out = [f"{name} {row.loss:.2f}" for name, row in table.iterrows() if not row.weight]
@@ -71,7 +71,7 @@ def board_view(table: "pd.DataFrame", batch: int) -> "tuple[Figure, str]":
 
 
 def training_view(
-    live: "LiveTraining", runs: "Mapping[str, Sequence[LiveStep]]", present: str, batch: int
+    live: LiveTraining, runs: Mapping[str, Sequence[LiveStep]], present: str, batch: int
 ) -> "tuple[Figure, str]":
     """What the explorer shows of short trainings: the curves, and the last step of each in a sentence.
 
@@ -81,8 +81,6 @@ def training_view(
         present: the one that is drawn in colour.
         batch: clips in a batch.
     """
-    from turbo_kit.figures import live_curves
-
     said = []
     for name, points in sorted(runs.items(), key=lambda item: item[0] != present):
         scores = [point.UA for point in points if point.UA is not None]
@@ -123,16 +121,14 @@ class PairBoardExplorer:
 
     def __init__(
         self,
-        live: "LiveTraining",
-        batch: "Batch",
+        live: LiveTraining,
+        batch: Batch,
         board: str = "turbo",
         contrastive_weight: float = 0.1,
         normalize_pairs: bool = True,
         seed: int = 0,
         **settings: Any,
     ) -> None:
-        import ipywidgets
-
         if board not in BOARDS:
             raise unknown("board", board, BOARDS)
         self.live, self.batch, self._settings = live, batch, settings
@@ -153,7 +149,7 @@ class PairBoardExplorer:
         return self.panel._repr_mimebundle_(**options)
 
     @property
-    def objective(self) -> "Objective":
+    def objective(self) -> Objective:
         """The objective of the board as it is."""
         scale = {name: self.controls[name].value for name in ("contrastive_weight", "normalize_pairs")}
         return board_objective(self.weights, **scale, **self._settings)
@@ -168,8 +164,6 @@ class PairBoardExplorer:
 
     async def train(self) -> None:
         """Trains the board as it is from the start, and draws as it goes; the kernel stays free between the steps."""
-        from turbo_kit.inspection import live_training
-
         self._trainings, self._stopped = self._trainings + 1, False
         weight = self.controls["contrastive_weight"].value
         name = f"training {self._trainings} ({self.board}, contrastive weight {weight:.2g})"
@@ -194,10 +188,6 @@ class PairBoardExplorer:
 
     def _losses_of_terms(self, seed: int) -> dict[str, float]:
         """The unweighted loss of each term on the batch."""
-        import torch
-
-        from turbo_kit.inspection import dropout_views, term_losses
-
         model = self.live.setup.model
         model.load_trained_state(self.live.weights)
         with torch.no_grad():
@@ -249,8 +239,6 @@ class PairBoardExplorer:
 
     def _show(self) -> None:
         """Updates cells, controls and losses to the current board."""
-        from turbo_kit.inspection import loss_table
-
         slider = self.controls["weight"]
         self._setting = True
         self.controls["board"].value = self.board if self.board in BOARDS else None

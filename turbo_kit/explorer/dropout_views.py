@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import ipywidgets
+
 from turbo_kit.config import unknown
 from turbo_kit.explorer.figure_panel import figure_panel
 from turbo_kit.explorer.slider import new_slider
@@ -20,7 +22,6 @@ from turbo_kit.inspection.dropout_distances import Views
 from turbo_kit.model import TurboModel
 
 if TYPE_CHECKING:
-    import ipywidgets
     from matplotlib.figure import Figure
 
 RATES = tuple(step / 20 for step in range(13))
@@ -74,7 +75,7 @@ def dropout_free_views(model: TurboModel, batch: Batch, modality: str) -> Views:
     return alone
 
 
-def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | None = None) -> "ipywidgets.VBox":
+def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | None = None) -> ipywidgets.VBox:
     """Sliders for dropout rates and passes, a choice of model and modality, and new masks, above the batch's views.
 
     Args:
@@ -88,8 +89,6 @@ def explore_views(models: Mapping[str, TurboModel], batch: Batch, model: str | N
     Raises:
         InputError: no model, or models whose trunks differ.
     """
-    import ipywidgets
-
     check_shared_trunk(models)
     names = list(models)
     if model is not None and model not in models:

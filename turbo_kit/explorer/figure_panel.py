@@ -5,11 +5,12 @@ from html import escape
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import ipywidgets
+
 from turbo_kit.config import InputError
 from turbo_kit.figures import inline_svg
 
 if TYPE_CHECKING:
-    import ipywidgets
     from matplotlib.figure import Figure
 
 # The figure's neutral tones are those of JupyterLab's theme, whichever it is.
@@ -30,7 +31,7 @@ def figure_html(figure: "Figure", said: str) -> str:
 
 def figure_panel(
     draw: "Callable[..., tuple[Figure, str]]", controls: "Mapping[str, ipywidgets.ValueWidget]"
-) -> "ipywidgets.VBox":
+) -> ipywidgets.VBox:
     """Puts controls above a figure that is redrawn whenever one of them changes.
 
     Args:
@@ -42,8 +43,6 @@ def figure_panel(
         The panel; its last child is the `HTML` widget that holds the figure. What an `InputError` says stands in the
         figure's place.
     """
-    import ipywidgets
-
     place = ipywidgets.HTML()
 
     def redraw(_: Any = None) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 
@@ -14,9 +15,6 @@ from turbo_kit.config import InputError, unknown
 from turbo_kit.corpora import Corpus, Utterance
 from turbo_kit.explorer.sound import playable_audio
 from turbo_kit.runs import Run
-
-if TYPE_CHECKING:
-    import ipywidgets
 
 GIVEN = {"audio": "hear it", "text": "read it", "both": "hear and read it"}
 """What a player is given of a clip, and how the button says it."""
@@ -119,14 +117,12 @@ def listening_clips(clips: Corpus, runs: Mapping[str, Run], count: int = 12, see
     return ListeningGame(drawn, clips.classes, models)
 
 
-def listening_game(game: ListeningGame) -> "ipywidgets.VBox":
+def listening_game(game: ListeningGame) -> ipywidgets.VBox:
     """The game as widgets: what to be given, the clip, a button for each class, and the score.
 
     Args:
         game: what `listening_clips` drew; it keeps the answers.
     """
-    import ipywidgets
-
     given = ipywidgets.ToggleButtons(options=[(said, name) for name, said in GIVEN.items()], description="You")
     clip, said, score = ipywidgets.VBox(), ipywidgets.HTML(), ipywidgets.HTML()
     answers = [ipywidgets.Button(description=name, tooltip=f"Answer {name}") for name in game.classes]
@@ -156,10 +152,8 @@ def listening_game(game: ListeningGame) -> "ipywidgets.VBox":
     return ipywidgets.VBox([given, clip, ipywidgets.HBox(answers), said, onward, score])
 
 
-def _presented(clip: Utterance, given: str, place: int, count: int) -> "tuple[ipywidgets.Widget, ...]":
+def _presented(clip: Utterance, given: str, place: int, count: int) -> tuple[ipywidgets.Widget, ...]:
     """The parts of a clip that the player is given."""
-    import ipywidgets
-
     parts: list[Any] = [ipywidgets.HTML(f"Clip {place + 1} of {count}")]
     if given != "text":
         parts.append(ipywidgets.HTML(_player(clip.path)))

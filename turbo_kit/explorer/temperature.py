@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
+import ipywidgets
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
 from turbo_kit.explorer.figure_panel import figure_panel
 from turbo_kit.explorer.slider import new_slider
+from turbo_kit.figures.similarity_maps import LEARNED_START, temperature_panels
+from turbo_kit.inspection.pair_gradients import HARDEST_NEGATIVES, all_pairs, look_at_pair, temperature_table
+from turbo_kit.objectives import Objective
 
 if TYPE_CHECKING:
-    import ipywidgets
-    import pandas as pd
     from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from turbo_kit.objectives import Objective
 
 STOPS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Stops of the slider."""
@@ -25,8 +28,8 @@ CURVE_POINTS = 41
 
 
 def temperature_explorer(
-    objective: "Objective", views: "Mapping[str, Tensor]", pair: str = "a1-t1", temperature: float = 0.05
-) -> "ipywidgets.VBox":
+    objective: Objective, views: Mapping[str, Tensor], pair: str = "a1-t1", temperature: float = 0.05
+) -> ipywidgets.VBox:
     """A slider over temperatures and a choice of pairs, above what they do.
 
     Args:
@@ -38,12 +41,9 @@ def temperature_explorer(
     Raises:
         InputError: no such pair, or a temperature that is none.
     """
-    import ipywidgets
-
-    from turbo_kit.inspection.pair_gradients import all_pairs
 
     @cache
-    def table(pair: str, lowest: float, highest: float) -> "pd.DataFrame":
+    def table(pair: str, lowest: float, highest: float) -> pd.DataFrame:
         return _curves(objective, views, pair, lowest, highest)
 
     temperature_view(objective, views, pair, temperature)  # a wrong one is an error here, and no slider
@@ -63,22 +63,18 @@ def temperature_explorer(
 
 
 def temperature_view(
-    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float
+    objective: Objective, views: Mapping[str, Tensor], pair: str, temperature: float
 ) -> "tuple[Figure, str]":
     """What the explorer shows at one place of its controls: the figure, and the same in a sentence.
 
     Raises:
         InputError: no such pair, or a temperature that is none.
     """
-    from turbo_kit.inspection.pair_gradients import look_at_pair
-
     look_at_pair(objective, views, pair, temperature=temperature)  # what is wrong with it is said of it, not of a curve
     return _view(objective, views, pair, temperature, _curves(objective, views, pair, *_curve_range(temperature)))
 
 
 def _stop_text(temperature: float) -> str:
-    from turbo_kit.figures.similarity_maps import LEARNED_START
-
     return f"{temperature:g}" + " (a learned one starts here)" * (temperature == LEARNED_START)
 
 
@@ -88,21 +84,14 @@ def _curve_range(temperature: float) -> tuple[float, float]:
 
 
 def _curves(
-    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, lowest: float, highest: float
-) -> "pd.DataFrame":
-    import numpy as np
-
-    from turbo_kit.inspection.pair_gradients import temperature_table
-
+    objective: Objective, views: Mapping[str, Tensor], pair: str, lowest: float, highest: float
+) -> pd.DataFrame:
     return temperature_table(objective, views, pair, np.geomspace(lowest, highest, CURVE_POINTS).tolist())
 
 
 def _view(
-    objective: "Objective", views: "Mapping[str, Tensor]", pair: str, temperature: float, table: "pd.DataFrame"
+    objective: Objective, views: Mapping[str, Tensor], pair: str, temperature: float, table: pd.DataFrame
 ) -> "tuple[Figure, str]":
-    from turbo_kit.figures.similarity_maps import temperature_panels
-    from turbo_kit.inspection.pair_gradients import HARDEST_NEGATIVES, look_at_pair, temperature_table
-
     look = look_at_pair(objective, views, pair, temperature=temperature)
     here = temperature_table(objective, views, pair, [temperature]).iloc[0]
     said = (

@@ -1,13 +1,12 @@
 """The widgets of the pair board: the buttons of its table, its controls, and their layout."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import ipywidgets
 
 from turbo_kit.explorer.slider import new_slider
 
-if TYPE_CHECKING:
-    import ipywidgets
-
-    Cells = dict[str, ipywidgets.Button]
+Cells = dict[str, ipywidgets.Button]
 
 VIEWS = ("a1", "a2", "t1", "t2")
 PAIR_WEIGHTS = tuple(step / 10 for step in range(21))
@@ -18,13 +17,11 @@ CELL_COLOUR = (0, 114, 178)
 """The colour of a cell of weight 1 or more."""
 
 
-def weight_button() -> "ipywidgets.Button":
-    import ipywidgets
-
+def weight_button() -> ipywidgets.Button:
     return ipywidgets.Button(layout=ipywidgets.Layout(width="auto", height="2.6em", margin="1px", padding="0"))
 
 
-def update_button(cell: "ipywidgets.Button", pair: str, weight: float, chosen: bool) -> None:
+def update_button(cell: ipywidgets.Button, pair: str, weight: float, chosen: bool) -> None:
     """Shows the pair and its weight as text, the weight as opacity, and the chosen pair with a frame."""
     cell.description = f"{pair}: {weight:g}"
     cell.tooltip = f"{pair} weighs {weight:g}; switches it {'off' if weight else 'on'}"
@@ -35,9 +32,7 @@ def update_button(cell: "ipywidgets.Button", pair: str, weight: float, chosen: b
     cell.layout.border = "2px solid var(--jp-ui-font-color1)" if chosen else "1px solid var(--jp-border-color1)"
 
 
-def board_controls(boards: list[str], board: str, contrastive_weight: float, normalize_pairs: bool) -> "dict[str, Any]":
-    import ipywidgets
-
+def board_controls(boards: list[str], board: str, contrastive_weight: float, normalize_pairs: bool) -> dict[str, Any]:
     return {
         # Buttons: the arrow keys that a drop-down list needs are JupyterLab's own, and move to another cell.
         "board": ipywidgets.ToggleButtons(
@@ -57,10 +52,9 @@ def board_controls(boards: list[str], board: str, contrastive_weight: float, nor
 
 
 def board_layout(
-    cells: "Cells", mirrored: "Cells", controls: "dict[str, Any]", losses: "ipywidgets.HTML", curves: "ipywidgets.HTML"
-) -> "ipywidgets.VBox":
+    cells: Cells, mirrored: Cells, controls: dict[str, Any], losses: ipywidgets.HTML, curves: ipywidgets.HTML
+) -> ipywidgets.VBox:
     """The table of cells beside its controls, the losses below, and then the training."""
-    import ipywidgets
 
     def head(text: str) -> Any:
         return ipywidgets.HTML(f'<b style="display:block;text-align:center">{text}</b>')
