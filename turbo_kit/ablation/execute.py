@@ -178,8 +178,7 @@ class _Pool:
     """Runs tasks in kernels on this machine or on the workers of a dask scheduler."""
 
     def __init__(self, workers: int, options: dict[str, Any]) -> None:
-        self.workers = workers
-        self._options = options
+        self.workers, self._options = workers, options
 
     def run(self, tasks: Sequence[Task], threads: int, hours: float, retry: bool) -> Iterator[TaskOutcome]:
         """Runs the tasks and yields each outcome as soon as it is known."""

@@ -105,7 +105,6 @@ class _Kernel:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for the kernel's end."""
         start = time.monotonic()
         while (code := self.poll()) is None:
             if timeout is not None and time.monotonic() - start > timeout:
@@ -114,14 +113,11 @@ class _Kernel:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal, if the kernel still lives."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Ends the kernel at once."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Asks the kernel to end."""
         self.send_signal(signal.SIGTERM)

@@ -111,10 +111,8 @@ def _steps(encoder: Encoder) -> dict[str, nn.Module]:
     head = encoder.light_head
     layers = encoder.backbone.layers if head is None else head.layers
     norm = encoder.backbone.final_norm() if head is None else head.norm_out
-    steps: dict[str, nn.Module] = {
-        "first dropout": encoder.backbone.embedding_dropout if head is None else head.dropout
-    }
-    steps |= {f"layer {number}": layer for number, layer in enumerate(layers, start=1)}
+    first = encoder.backbone.embedding_dropout if head is None else head.dropout
+    steps = {"first dropout": first} | {f"layer {number}": layer for number, layer in enumerate(layers, start=1)}
     return steps if norm is None else {**steps, "norm": norm}
 
 
@@ -276,10 +274,8 @@ def check_shared_trunk(models: Mapping[str, TurboModel]) -> None:
 
 def _measures(views: Views, batch: Batch, modality: str) -> dict[str, float]:
     means = view_distances(views, neighbour_groups(batch, modality)).means()
-    return means | {
-        "alignment": 2 * means["spread"],
-        "uniformity": float(np.mean([uniformity(view) for view in views])),
-    }
+    spread_out = float(np.mean([uniformity(view) for view in views]))
+    return means | {"alignment": 2 * means["spread"], "uniformity": spread_out}
 
 
 @contextmanager
@@ -299,8 +295,7 @@ def _numpy(tensor: Tensor) -> NDArray[np.float32]:
 
 def _unit(views: Views) -> NDArray[np.float64]:
     x = np.asarray(views, dtype=np.float64)
-    norm: NDArray[np.float64] = np.linalg.norm(x, axis=-1, keepdims=True)
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
     if not norm.all():
         raise InputError("a view is all zeros and has no direction: cosine distances are undefined.")
-    unit: NDArray[np.float64] = x / norm
-    return unit
+    return np.asarray(x / norm, dtype=np.float64)

@@ -170,9 +170,8 @@ def gradient_cosines(
     Raises:
         InputError: a model without a trained head.
     """
-    passes = max(
-        [objective.passes, *(view.pass_number for view in objective.board.views), 2 if include_inactive else 1]
-    )
+    needed = [view.pass_number for view in objective.board.views]
+    passes = max(objective.passes, 2 if include_inactive else 1, *needed)
     output = dropout_views(model, batch, passes, seed=seed)
     losses = term_losses(objective, output.views, output.logits, batch, include_inactive)
     shared = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.modalities}

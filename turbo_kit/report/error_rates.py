@@ -60,9 +60,7 @@ def detection_table(rows: Sequence[Row]) -> pd.DataFrame:
         found |= errors | {"accuracy": speaker_bootstrap(frame, "WA")}
         line: dict[str, Any] = {"objective": row.name}
         for name in SCORES:
-            line |= {
-                f"{name}{end}": found[name][key] for key, end in (("mean", ""), ("low", "_low"), ("high", "_high"))
-            }
+            line |= {name: found[name]["mean"], **{f"{name}_{end}": found[name][end] for end in ("low", "high")}}
         lines.append(line)
     return pd.DataFrame(lines).astype({name: float for name in lines[0] if name != "objective"})
 
@@ -105,13 +103,8 @@ def _curves(rows: Sequence[Row]) -> Picture:
         places = np.searchsorted(accept, RATES, side="right") - 1
         cells.append([name, *(percent(reject[place]) for place in places)])
     head = ("row", *(f"at {100 * rate:g} % false accepts" for rate in RATES))
-    long = pd.concat(
-        {
-            name: pd.DataFrame({"false_accept_rate": accept, "false_reject_rate": reject})
-            for name, (accept, reject) in curves.items()
-        },
-        names=["objective", "point"],
-    ).reset_index("objective")
+    rates_of = {name: pd.DataFrame({"false_accept_rate": x, "false_reject_rate": y}) for name, (x, y) in curves.items()}
+    long = pd.concat(rates_of, names=["objective", "point"]).reset_index("objective")
     numbers = Table("det-curves", "False rejects in percent by false accepts, mean of the runs", head, cells, long)
     said = "; ".join(f"{name} {', '.join(values)}" for name, *values in cells)
     rates = ", ".join(f"{100 * rate:g}" for rate in RATES)

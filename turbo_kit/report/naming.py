@@ -76,9 +76,7 @@ def _name(row: Row, silent: Collection[str]) -> str:
 def _apart(row: Row, alike: Sequence[Row]) -> list[str]:
     """The parts that distinguish a row from others with the same name."""
     keys = [key for key in row.differs if any(other.differs[key] != row.differs[key] for other in alike)]
-    return [
-        f"{key}={short_text(row.differs[key])}" for key in keys if key not in row.chosen
-    ]  # `searched` tells of those
+    return [f"{key}={short_text(row.differs[key])}" for key in keys if key not in row.chosen]  # `searched` has those
 
 
 def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
@@ -96,10 +94,7 @@ def _part(row: Row, key: str, value: Any, silent: Collection[str]) -> str:
 
 def _one_encoder(rows: Sequence[Row]) -> set[str]:
     """`audio` or `text` where all rows share its encoder; `encoders` where other options already distinguish them."""
-    quiet = set()
-    for modality in OTHER_MODALITY:
-        if len({row.differs.get(modality) for row in rows} - {ABSENT}) == 1:
-            quiet.add(modality)
+    quiet = {m for m in OTHER_MODALITY if len({row.differs.get(m) for row in rows} - {ABSENT}) == 1}
     digests: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         cut = short_text([row.differs.get(knob) for knob in CUTS])
@@ -111,9 +106,7 @@ def _one_encoder(rows: Sequence[Row]) -> set[str]:
 
 
 def _differ_only_where_idle(rows: Sequence[Row], idle: Sequence[Collection[str]]) -> set[str]:
-    quiet = set()
-    for key in rows[0].differs:
-        values = {short_text(row.differs[key]) for row, knobs in zip(rows, idle, strict=True) if key not in knobs}
-        if len(values) <= 1:
-            quiet.add(key)
-    return quiet
+    def values(key: str) -> set[str]:
+        return {short_text(row.differs[key]) for row, knobs in zip(rows, idle, strict=True) if key not in knobs}
+
+    return {key for key in rows[0].differs if len(values(key)) <= 1}

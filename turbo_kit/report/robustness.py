@@ -32,8 +32,7 @@ def robustness_sections(rows: Sequence[Row]) -> Iterator[Section]:
     cells = [[name, *(_cell(found.get((name, head))) for head in heads)] for name in names]
     caption = "UA in percent with its 95 % interval, by what the test clips lack"
     numbers = Table("robustness", caption, ("objective", *heads), cells, table)
-    noised = table["level"].notna().any()
-    if not noised:
+    if table["level"].isna().all():
         yield Section("Missing or noised modality", _text(table), tables=[numbers])
         return
     said = "; ".join(f"{line['objective']}, {line['condition']} {percent(line['UA'])}" for line in records(table))
@@ -109,12 +108,11 @@ def _text(table: pd.DataFrame) -> str:
 
 def _ordered(table: pd.DataFrame) -> list[str]:
     """The conditions in order: clean, without a modality, increasing word errors, increasing noise."""
-    groups = {"text": 1, "audio": 2}
 
     def place(line: dict[str, Any]) -> tuple[float, float]:
         if np.isnan(line["level"]):
             return (-1, 0) if line["condition"] == "as is" else (0, 0)
-        return groups[line["modality"]], line["level"] if line["modality"] == "text" else -line["level"]
+        return (1, line["level"]) if line["modality"] == "text" else (2, -line["level"])
 
     return list(dict.fromkeys(line["condition"] for line in sorted(records(table), key=place)))
 

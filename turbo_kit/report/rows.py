@@ -42,9 +42,6 @@ class Row:
     @property
     def predictions(self) -> pd.DataFrame:
         """The predictions of all runs in one table, with columns `seed` and `fold`."""
-        configs = [(run, run.config) for run in self.runs]
-        parts = [
-            run.predictions(self.split).assign(seed=config.training.seed, fold=config.data.fold)
-            for run, config in configs
-        ]
+        facts = [(run, run.config.training.seed, run.config.data.fold) for run in self.runs]
+        parts = [run.predictions(self.split).assign(seed=seed, fold=fold) for run, seed, fold in facts]
         return pd.concat(parts, ignore_index=True)

@@ -106,9 +106,7 @@ def relative_link(path: Path, page: Path) -> str:
 
 def _link(run: Run, file: str, page: Path) -> str:
     path = run.folder / file
-    if not path.is_file():
-        return "-"
-    return Markup('<a href="{}">{}</a>').format(relative_link(path, page), file)
+    return Markup('<a href="{}">{}</a>').format(relative_link(path, page), file) if path.is_file() else "-"
 
 
 def _key(config: RunConfig) -> str:

@@ -53,7 +53,8 @@ def learning_section(rows: Sequence[Row], reference: str | None) -> Section:
     long = pd.concat(means, names=["objective", "epoch"]).reset_index()
     caption = "Development UA in percent / cross-entropy by epoch, mean of the runs"
     numbers = Table("learning-curves", caption, ("objective", *map(str, epochs)), cells, long)
-    chosen = "; ".join(f"{row.name} {_values([run.result['best_epoch'] for run in row.runs])}" for row in rows)
+    best = {row.name: ", ".join(str(run.result["best_epoch"]) for run in row.runs) for row in rows}
+    chosen = "; ".join(f"{name} {epochs}" for name, epochs in best.items())
     one = len(rows) <= LINES
     kind = "Two line charts by epoch: development UA and development cross-entropy."
     kind = kind if one else "Line charts of development UA by epoch, one for each row."
@@ -171,12 +172,7 @@ def _comparable(rows: Sequence[Row]) -> dict[str, Run]:
 def _epoch(history: pd.DataFrame, epoch: int) -> str:
     if epoch not in history.index:
         return "-"
-    ua, loss = history["dev_UA"][epoch], history["dev_loss"][epoch]
-    return f"{percent(ua)} / {number(loss)}"
-
-
-def _values(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
+    return f"{percent(history['dev_UA'][epoch])} / {number(history['dev_loss'][epoch])}"
 
 
 def rows_shown_note(shown: int, total: int) -> str:

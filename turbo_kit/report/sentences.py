@@ -32,15 +32,11 @@ def format_table(table: pd.DataFrame) -> str:
         )
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     last = len(widths) - 1
-    lines = [
-        "  ".join(
-            c.ljust(w) if i in (0, last) else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        )
-        for cells in grid
-    ]
+    line = "  ".join(f"{{:{'<' if i in (0, last) else '>'}{width}}}" for i, width in enumerate(widths))
+    lines = [line.format(*cells).rstrip() for cells in grid]
     knobs = [[f"  {knob}" for knob in name.split(", ")[1:]] for name in table["objective"]]
-    body = [part for line, below in zip(lines[1:], knobs, strict=True) for part in (line.rstrip(), *below)]
-    return "\n".join([lines[0].rstrip(), "-" * (sum(widths) + 2 * last), *body])
+    body = [part for row, below in zip(lines[1:], knobs, strict=True) for part in (row, *below)]
+    return "\n".join([lines[0], "-" * (sum(widths) + 2 * last), *body])
 
 
 def baseline_name(table: pd.DataFrame) -> str:
@@ -54,12 +50,11 @@ def findings(table: pd.DataFrame) -> list[str]:
     baseline = baseline_name(table)
     compared = table[table["difference"].notna()]
     told = compared[compared["verdict"].isin(["better", "worse"])]
-    sentences = []
-    for values in records(told):
-        sentences.append(
-            f"{values['objective']}: UA is {abs(100 * values['difference']):.1f} points "
-            f"{'above' if values['difference'] > 0 else 'below'} {baseline} ({difference_with_interval(values)})."
-        )
+    sentences = [
+        f"{values['objective']}: UA is {abs(100 * values['difference']):.1f} points "
+        f"{'above' if values['difference'] > 0 else 'below'} {baseline} ({difference_with_interval(values)})."
+        for values in records(told)
+    ]
     open_ones = compared[~compared["verdict"].isin(["better", "worse"])]["objective"].tolist()
     if open_ones:
         told_apart = f"cannot be told apart from that of {baseline}"

@@ -129,13 +129,9 @@ def leaderboard_table(rows: Sequence[Row], table: pd.DataFrame, baseline: str) -
     cells = []
     for row, values in zip(rows, records(table), strict=True):
         link = Markup('<a href="#{}">{}</a>').format(row_anchor(places[row.runs[0]]), values["runs"])
-        scores = [
-            percent(values["UA"]),
-            percent(values["UA_sd"]),
-            interval(values, "UA"),
-            difference_with_interval(values) or "-",
-        ]
-        tests = [p_value(values["p_holm"]), number(values["effect_size"], "+.2f"), values["verdict"]]
+        scores = [percent(values["UA"]), percent(values["UA_sd"]), interval(values, "UA")]
+        tests = [difference_with_interval(values) or "-", p_value(values["p_holm"])]
+        tests += [number(values["effect_size"], "+.2f"), values["verdict"]]
         cells.append([row.name, link, *scores, *tests, *(percent(values[name]) for _, name in [("", "WA"), *more])])
     columns = ["objective", "runs", "UA", "UA_sd", "UA_low", "UA_high", "difference", "difference_low"]
     columns += ["difference_high", "p_holm", "effect_size", "verdict", "WA", *(name for _, name in more)]
@@ -238,6 +234,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     weights = (f"{m} {digest[:12]}" for result in results for m, digest in result["encoders"].items())
     versions = (f"{name} {version}" for result in results for name, version in result["versions"].items())
     seconds = [result["timings"]["training_seconds"] for result in results]
+    extremes = (min(seconds), max(seconds))
     with_pairs = [row for row in rows if "contrastive_weight" not in unused_options(row)]
     return [
         ("Corpus", each(config.data.corpus for config in configs)),
@@ -252,10 +249,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Seeds", number_ranges([config.training.seed for config in configs])),
         ("Trained parameters", each(f"{result['parameters']:,}" for result in results)),
         ("Device", each(result["device"] for result in results)),
-        (
-            "Training time of a run",
-            " to ".join(dict.fromkeys(f"{value:.1f} s" for value in (min(seconds), max(seconds)))),
-        ),
+        ("Training time of a run", " to ".join(dict.fromkeys(f"{value:.1f} s" for value in extremes))),
         ("Versions", each(versions)),
         ("Source of the kit", each(result["source"][:12] for result in results)),
     ]
