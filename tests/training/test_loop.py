@@ -402,6 +402,7 @@ def test_training_can_be_watched_step_by_step_without_changing_it(quick, fold, t
     np.testing.assert_allclose(means, history["train_loss"], rtol=1e-6)
 
 
+@pytest.mark.slow  # the compiler takes a minute, however short the training
 def test_compiling_changes_nothing_but_rounding(quick, fold, tmp_path):
     configs = [quick(compile=compiled, chunk_size=5, modality_dropout=0.2) for compiled in (False, True)]
     one, other = (train(config, fold.train, fold.dev, tmp_path).history for config in configs)
