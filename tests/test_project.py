@@ -1,6 +1,7 @@
 """What the top level promises: one list of requirements, a wheel that holds all it needs, rooms that look downwards."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from turbo_kit import Corpus, Utterance
+from turbo_kit.corpora.files import read_rows, require_utterances, sound_fault
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -146,3 +150,17 @@ def test_the_wheel_trains_by_notebook_outside_the_checkout(installed, tones, tmp
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed))
     assert (tmp_path / "runs" / "report.html").is_file()
+
+
+def test_the_reader_that_contributing_shows_reads_a_corpus(tmp_path):
+    (code,) = re.findall(r"```python\n(def load_mine.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    names = {"Path": Path, "Corpus": Corpus, "Utterance": Utterance}
+    names |= {"read_rows": read_rows, "sound_fault": sound_fault, "require_utterances": require_utterances}
+    exec(code, names)
+    rows = ["file,words,emotion,actor", "1.wav,good,happy,ann", "2.wav,bad,sad,bob", "3.wav,gone,sad,bob"]
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    for name in ("1.wav", "2.wav"):
+        (tmp_path / name).write_bytes(b"x" * 2000)
+    corpus = names["load_mine"](tmp_path)
+    assert [u.label for u in corpus.utterances] == ["happy", "sad"]
+    assert len(corpus.problems) == 1 and "3.wav" in corpus.problems[0]
