@@ -185,7 +185,7 @@ def tried(corpus: Corpus, folder: Path) -> None:
             use()
         except InputError:
             continue
-    table, _ = _predicted(np.zeros((len(corpus), len(corpus.classes)), np.float32), corpus)
+    table, _ = _predicted({"logits": np.zeros((1, len(corpus), len(corpus.classes)), np.float32)}, corpus)
     file = io.BytesIO()
     table.to_parquet(file)
     assert pd.read_parquet(file).equals(table)

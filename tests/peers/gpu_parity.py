@@ -289,7 +289,7 @@ def gradient_caching(device: torch.device) -> list[Finding]:
     for name, layers in TRAINED.items():
         kinds = {"how": with_graphs_kept}, {}, {"seed": 2}
         runs = [gradient_step(device, layers, 0.3, chunk=7, **kind) for kind in kinds]
-        with mock.patch("turbo_kit.training.gradient_cache._restore"):
+        with mock.patch("turbo_kit.training.gradient_cache.restore_torch_state"):
             runs.append(gradient_step(device, layers, 0.3, chunk=7))
         expected, expected_gradients, drawn = runs[0]
         away = [furthest(gradients, expected_gradients) for _, gradients, _ in runs[1:]]
