@@ -6,6 +6,8 @@ from fake_runs import CLASSES, write_run
 
 from turbo_kit.report.write import write_report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def published(folder):
     """The table of published results as the report wrote it, or None."""

@@ -166,6 +166,7 @@ def test_one_setting_twice_is_an_error_that_names_both(tmp_path):
         summary_table(finished_runs(tmp_path))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("other", [{"seed": 1}, {"fold": 1}, {"clips": 40}])
 def test_no_difference_without_the_same_folds_seeds_and_clips(tmp_path, other):
     write_run(tmp_path, objective="ce-2pass")
@@ -282,6 +283,7 @@ def test_the_snippet_has_five_lines_and_gives_the_same_numbers(grid, report, mon
         assert variables["table"][score].to_dict() == pytest.approx(expected[score].to_dict())
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("other", [{"contrastive_weight": 0.5, "pair_weights": {"a1-t1": 2.0}}, {"source": "b" * 64}])
 def test_the_snippet_keeps_apart_what_the_table_does(tmp_path, monkeypatch, other):
     for seed in (0, 1):
@@ -298,7 +300,7 @@ def test_the_snippet_keeps_apart_what_the_table_does(tmp_path, monkeypatch, othe
 
 def test_texts_of_the_data_are_escaped(tmp_path):
     classes = ("<b>bold</b>", '"><script>alert(1)</script>', "$x$", "plain")
-    write_run(tmp_path, objective="turbo", classes=classes, about="<img src=x onerror=alert(2)> & more")
+    write_run(tmp_path, objective="turbo", classes=classes, about="<img src=x onerror=alert(2)> & more", clips=9)
     text = write_report(tmp_path).read_text()
     page = Page(text)
     assert not {"b", "script", "img"} & {tag for tag, _ in page.tags}
@@ -307,7 +309,7 @@ def test_texts_of_the_data_are_escaped(tmp_path):
 
 
 def test_one_run_alone_gives_a_whole_report(tmp_path):
-    write_run(tmp_path, objective="turbo", speakers=1)
+    write_run(tmp_path, objective="turbo", speakers=1, clips=9)
     path = write_report(tmp_path)
     page = Page(path.read_text())
     assert path == tmp_path / "report.html"
@@ -343,6 +345,7 @@ def test_clips_without_labels_leave_the_scores_open(tmp_path):
     assert len(Page(write_report(tmp_path, maps=False).read_text()).all("figure")) == 5
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_classes_add_eer_and_roc_auc(tmp_path):
     run = write_run(tmp_path, objective="turbo", classes=("no", "yes"))
     scores = run.result["metrics"]["test"]
@@ -352,6 +355,7 @@ def test_two_classes_add_eer_and_roc_auc(tmp_path):
     assert f"{100 * scores['ROC_AUC']:.1f}" in Page(write_report(tmp_path, maps=False).read_text()).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verdict_is_cannot_tell_where_the_interval_holds_0(tmp_path):
     for objective in ("ce-2pass", "turbo"):
         write_run(tmp_path, objective=objective, skill=1.0)
@@ -378,6 +382,7 @@ def test_the_printed_table_has_a_row_an_objective_with_its_name_first(grid, tmp_
     assert max(map(len, format_table(summary_table(finished_runs(tmp_path))).splitlines())) <= 100
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_that_is_there_stays_whole_when_a_new_one_fails(grid, report, monkeypatch):
     before = report.read_bytes()
     monkeypatch.setattr("turbo_kit.report.write._template", lambda: 1 / 0)
@@ -392,6 +397,7 @@ def test_out_must_be_an_html_file_or_a_folder(grid, tmp_path):
         write_report(grid, tmp_path / "report.pdf", maps=False)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_many_rows_are_shown_in_part_and_the_report_says_so(tmp_path):
     for i in range(10):
         write_run(tmp_path, objective="turbo", contrastive_weight=0.1 * (i + 1), clips=8)
@@ -409,6 +415,7 @@ def test_every_run_is_listed_with_links_to_what_it_left(grid, report):
     assert not [link for link in page.all("a") if link["href"].endswith(".ipynb")]  # none was left
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_run_is_listed_with_its_error_and_notebook(tmp_path):
     for objective in ("ce-2pass", "turbo"):
         run = write_run(tmp_path, objective=objective, clips=9)
@@ -466,6 +473,7 @@ def test_what_a_search_tried_and_chose_is_shown_and_its_runs_are_no_unfinished_o
         assert f"turbo at {value:g}: {100 * part['dev_UA'].mean():.1f}" in figure
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_turbo_has_a_panel_wherever_it_stands(tmp_path):
     for objective in (
         "ce-2pass",
@@ -485,6 +493,7 @@ def test_turbo_has_a_panel_wherever_it_stands(tmp_path):
     assert shown == ["ce-2pass.", "ce.", "r-drop.", "simcse.", "in-modal.", "clip.", "gram.", "turbo."]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_snippet_pools_what_a_search_chose_as_the_table_does(searched, tmp_path, monkeypatch):
     folder = shutil.copytree(searched, tmp_path / "runs")
     write_run(folder, objective="turbo", contrastive_weight=0.1, clips=16, skill=0.3)
@@ -537,6 +546,7 @@ def test_a_grid_without_boards_and_searches_has_no_sections_for_them(report):
     assert "The pair board" not in text and "What the search tried" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_test_without_a_modality_has_scores_and_no_panels_of_its_own(tmp_path):
     for objective in ("ce-2pass", "turbo"):
         write_run(tmp_path, objective=objective, clips=16, modality_dropout=0.3)
@@ -560,6 +570,7 @@ def test_maps_are_of_one_fold_and_seed_with_the_same_clips(tmp_path):
     assert [svg for svg in page.all("svg") if svg["aria-label"].endswith("one panel each for in-modal; turbo.")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rows_may_be_compared_with_another_baseline(grid, tmp_path):
     path = write_report(grid, tmp_path, maps=False, baseline="turbo")
     text = Page(path.read_text()).text
@@ -568,6 +579,7 @@ def test_rows_may_be_compared_with_another_baseline(grid, tmp_path):
     assert pd.read_csv(path.parent / "report_tables" / "runs.csv")["objective"].iloc[0] == "turbo"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tables_of_an_earlier_report_do_not_stay(grid, tmp_path):
     path = write_report(grid, tmp_path, maps=False)
     stale = path.parent / "report_tables" / "confusion-9.csv"

@@ -63,6 +63,7 @@ def test_a_row_that_was_not_tested_so_has_a_dash(tmp_path):
     assert sorted(table["condition"]) == ["10 dB SNR", "20 % word errors", "as is", "as is"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_noise_there_is_a_table_alone_and_without_any_condition_no_section(tmp_path):
     write_run(tmp_path, objective="ce-2pass")
     assert TITLE not in write_report(tmp_path, maps=False).read_text()
@@ -74,6 +75,7 @@ def test_without_noise_there_is_a_table_alone_and_without_any_condition_no_secti
         robustness_curves(table.assign(modality=table["modality"].fillna("")))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_where_the_transcripts_come_from_is_said_unless_all_are_gold(tmp_path):
     write_run(tmp_path, objective="ce-2pass")
     assert "word error rate against gold" not in write_report(tmp_path, maps=False).read_text()
@@ -82,6 +84,7 @@ def test_where_the_transcripts_come_from_is_said_unless_all_are_gold(tmp_path):
     assert said in write_report(tmp_path, maps=False).read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_from_before_these_knobs_is_one_with_their_defaults(tmp_path):
     run = write_run(tmp_path, objective="turbo")
     result = run.result
