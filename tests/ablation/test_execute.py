@@ -292,7 +292,7 @@ def test_killed_and_started_again_it_repeats_and_loses_nothing(quick, tones, tmp
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert len(early) < 4
-    assert len(kernels) >= 2  # the nursery and what it has forked: none of them may live on
+    assert len(kernels) >= 2  # the fork server and what it has forked: none of them may live on
     deadline = time.monotonic() + 10
     while alive := [pid for pid in kernels if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, alive
