@@ -45,8 +45,13 @@ def family(tmp_path_factory):
     return folder
 
 
-def test_sd_is_that_of_the_single_runs(family, tmp_path):
-    table = of(family)
+@pytest.fixture(scope="module")
+def family_table(family):
+    return of(family)
+
+
+def test_sd_is_that_of_the_single_runs(family, family_table, tmp_path):
+    table = family_table
     row = next(row for row in summary_rows(finished_runs(family)) if row.name == "turbo")
     single = [
         balanced_accuracy_score(t["label"], t["predicted"]) for t in (run.predictions("test") for run in row.runs)
@@ -56,8 +61,8 @@ def test_sd_is_that_of_the_single_runs(family, tmp_path):
     assert np.isnan(of(tmp_path).loc["turbo", "UA_sd"])
 
 
-def test_p_is_corrected_for_all_rows_that_were_compared(family):
-    table = of(family)
+def test_p_is_corrected_for_all_rows_that_were_compared(family, family_table):
+    table = family_table
     rows = {row.name: row for row in summary_rows(finished_runs(family))}
     compared = table[table["verdict"] != "baseline"]
     assert len(compared) == len(table) - 1 == 11
@@ -69,9 +74,9 @@ def test_p_is_corrected_for_all_rows_that_were_compared(family):
     assert table.loc["ce-2pass", ["p", "p_holm", "effect_size"]].isna().all()
 
 
-def test_the_verdict_goes_by_the_corrected_p(family, tmp_path):
+def test_the_verdict_goes_by_the_corrected_p(family, family_table):
     # 8 speakers: no p below 2 / 2^8, which 11 comparisons raise to 0.086.
-    table = of(family)
+    table = family_table
     for name in ("turbo", "ce"):
         assert table.loc[name, "p"] == 2 / 2**8
         assert table.loc[name, "difference_low"] > 0 or table.loc[name, "difference_high"] < 0
@@ -324,8 +329,8 @@ def test_the_plain_sum_of_the_pairs_is_named_and_stands_beside_the_headline(tmp_
     assert "not compared" not in of(tmp_path)["verdict"].tolist()
 
 
-def test_the_printed_table_fits_and_shows_what_was_found(family):
-    table = summary_table(finished_runs(family))
+def test_the_printed_table_fits_and_shows_what_was_found(family_table):
+    table = family_table.reset_index()
     lines = format_table(table).splitlines()
     assert max(map(len, lines)) <= 100
     heads = ["objective", "UA %", "sd", "95 % interval", "WA %", "UA - ce-2pass", "Holm p", "verdict"]
@@ -336,8 +341,8 @@ def test_the_printed_table_fits_and_shows_what_was_found(family):
     assert f"{100 * row['difference']:+.1f} [" in shown and "  0.086  cannot tell" in shown
 
 
-def test_findings_say_what_the_p_values_are_corrected_for(family):
-    text = " ".join(findings(summary_table(finished_runs(family))))
+def test_findings_say_what_the_p_values_are_corrected_for(family, family_table):
+    text = " ".join(findings(family_table.reset_index()))
     assert "The p values are Holm-corrected for 11 comparisons" in text
     assert "With 8 test speakers and 11 comparisons no p value can be below 0.086" in text
     runs = [run for run in finished_runs(family) if run.config.objective in ("ce-2pass", "turbo", "ce")]
