@@ -114,7 +114,7 @@ def synthetic_clip(folder: Path, number: int, seconds: float) -> Utterance:
 class Chosen:
     """The batches of every epoch, as training reads them: consecutive clips of a corpus, `size` each."""
 
-    ready: TrainingSetup
+    setup: TrainingSetup
     train: Corpus
     features: dict[str, Features]
     size: int
