@@ -426,7 +426,7 @@ def noticed(tests: str, copy: Path) -> str:
     command = [sys.executable, "-m", "pytest", *options, *tests.split()]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, 1):
-        return f"ERROR, no test was run:\n{done.stdout[-2000:]}"
+        return f"ERROR, pytest ended with {done.returncode}:\n{done.stdout[-2000:]}"
     found = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return found[0] if found else ""
 
