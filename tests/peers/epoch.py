@@ -75,7 +75,7 @@ class Sample:
 
 
 def iemocap_seconds(clips: int) -> Seconds:
-    """Lengths from 0.6 to 34 s, 4.5 s on average before the ends are cut off, as tests/corpora/test_batching.py has them."""
+    """Lengths from 0.6 to 34 s, 4.5 s on average before the ends are cut off (as in tests/corpora/test_batching.py)."""
     seconds = 4.5 * np.random.default_rng(0).lognormal(-(0.65**2) / 2, 0.65, size=2 * clips)
     return seconds[(seconds > 0.6) & (seconds < 34)][:clips]
 
