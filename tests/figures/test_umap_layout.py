@@ -25,6 +25,7 @@ def moved(maps):
     return np.median(ways) / spread
 
 
+@pytest.mark.slow  # AlignedUMAP compiles itself for half a minute
 def test_a_clip_keeps_its_place_in_aligned_maps_which_are_the_same_each_time():
     spaces = spaces_of_one_corpus()
     aligned = aligned_maps(spaces)

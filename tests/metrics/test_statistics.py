@@ -235,6 +235,7 @@ def nothing_differs() -> list[dict]:
     return comparisons(COMPARED)
 
 
+@pytest.mark.slow  # 400 comparisons
 def test_false_alarms_are_as_rare_as_p_says(nothing_differs: list[dict]) -> None:
     for level in (0.05, 0.2):
         alarms = sum(found["p"] <= level for found in nothing_differs)
@@ -246,6 +247,7 @@ def test_false_alarms_are_as_rare_as_p_says(nothing_differs: list[dict]) -> None
     assert {"better", "worse"} == set(told)
 
 
+@pytest.mark.slow  # 400 comparisons
 def test_holm_keeps_the_false_alarms_of_a_family_at_their_rate(nothing_differs: list[dict]) -> None:
     families = [[found["p"] for found in nothing_differs[start : start + 5]] for start in range(0, COMPARED, 5)]
     alarmed = [family for family in families if min(family) <= 0.05]

@@ -33,6 +33,7 @@ def run(parity, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_cpu_computes_what_a_cpu_computes(parity, monkeypatch):
     for name, check in parity.CHECKS.items():
         with monkeypatch.context() as patch:

@@ -27,6 +27,8 @@ WAYS = {
     "modality dropout": {"modality_dropout": 0.3, "fusion": "gated", "pooling": "attentive", "layer_mix": True},
     "early stopping": {"patience": 2, "epochs": 9, "epoch_embeddings": True},
 }
+QUICK_WAYS = ("turbo", "learned temperature", "accumulated, in chunks", "modality dropout", "early stopping")
+"""Each keeps a state of another kind; the others are left to the slow part."""
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
@@ -71,7 +73,9 @@ def parts(stopped_once, tmp_path):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way in QUICK_WAYS else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_stopped_twice_it_is_the_training_that_never_was(quick, fold, tmp_path, stopped, way, device):
     config = quick(**WAYS[way], device=device)
     whole = train(config, fold.train, fold.dev, tmp_path / "whole")

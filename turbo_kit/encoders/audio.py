@@ -70,7 +70,7 @@ class Whisper(AudioBackbone):
         from transformers import WhisperFeatureExtractor
 
         settings = {**extractor, "feature_size": model.config.num_mel_bins}
-        mel: Any = WhisperFeatureExtractor(**settings)  # type: ignore[no-untyped-call]
+        mel: Any = WhisperFeatureExtractor(**settings)
         self.hop, self.n_fft = int(mel.hop_length), int(mel.n_fft)
         self.shortest, self.stride = self.n_fft, 2 * self.hop
         self.layers = model.layers
