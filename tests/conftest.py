@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import soundfile
 
 from turbo_kit import Corpus, RunConfig, load_corpus
+from turbo_kit.figures import umap_layout
 
 SLOW = ("browser", "notebooks", "processes")
 """Folders of tests that `make test` leaves to `make test-all`; elsewhere a test may be marked slow by itself."""
@@ -66,6 +68,14 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TURBO_KIT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def maps_by_components() -> Iterator[None]:
+    """Maps are laid out as those of few clips: UMAP would compile for ten seconds (test_umap_layout.py has it)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(umap_layout, "MIN_CLIPS", math.inf)
+        yield
 
 
 @pytest.fixture(scope="session")

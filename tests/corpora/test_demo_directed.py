@@ -89,6 +89,7 @@ def test_clips_are_16_khz_mono_opus_of_at_most_10_mb_together(corpus):
     assert set((FOLDER / "clips").iterdir()) == paths
 
 
+@pytest.mark.slow
 def test_no_clip_is_silent_or_clipped(corpus):
     for u in corpus.utterances:
         samples, _ = soundfile.read(u.path, dtype="float32")

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from fake_runs import write_run
 
+from turbo_kit.figures import umap_layout
 from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample_clips, separation
+
+
+@pytest.fixture(autouse=True)
+def maps_by_umap(monkeypatch):
+    monkeypatch.setattr(umap_layout, "MIN_CLIPS", 10)
 
 
 def spaces_of_one_corpus(clips=120):

@@ -114,20 +114,25 @@ def test_every_preset_trains(quick, fold, tmp_path, objective):
     assert np.isfinite(history["train_loss"]).all()
 
 
+def slow(changes):
+    """What one of the quick cases has in other company."""
+    return pytest.param(changes, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"trainable_layers": 1},
+        slow({"trainable_layers": 1}),
         {"trainable_layers": 2, "view_depth": 1},
-        {"trainable_layers": -1},
-        {"text": "none", "objective": "simcse-audio"},
+        slow({"trainable_layers": -1}),
+        slow({"text": "none", "objective": "simcse-audio"}),
         {"audio": "none", "objective": "ce-2pass"},
-        {"fusion": "gated", "temperature": "learned"},
+        slow({"fusion": "gated", "temperature": "learned"}),
         {"fusion": "cross-attention", "modality_dropout": 0.3},
         {"layer_mix": True, "pooling": "attentive", "modality_dropout": 0.3},
-        {"trainable_layers": 1, "pooling": "attentive", "fusion": "gated"},
+        slow({"trainable_layers": 1, "pooling": "attentive", "fusion": "gated"}),
         {"accumulate": 3, "class_weighting": "balanced", "exclude": "transcript"},
-        {"projection": 0, "negatives": "both"},
+        slow({"projection": 0, "negatives": "both"}),
         {"precision": "bf16-mixed"},
     ],
 )
