@@ -22,6 +22,9 @@ from turbo_kit.figures import umap_layout
 SLOW = ("browser", "notebooks", "processes")
 """Folders of tests that `make test` leaves to `make test-all`; elsewhere a test may be marked slow by itself."""
 
+RELATIVES = {"hubert-base", "hubert-large", "wavlm-large", "roberta", "deberta-v3"}
+"""Tiny models whose adapter another one has too, in the same arrangement or nearly so: theirs are slow tests."""
+
 PITCH = {"high": 600.0, "low": 150.0, "middle": 300.0}
 WORD = {"high": "up", "low": "down", "middle": "along"}
 
@@ -37,7 +40,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name in SLOW:
+        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.path.parent.name in SLOW or any(isinstance(one, str) and one in RELATIVES for one in given):
             item.add_marker("slow")
 
 
