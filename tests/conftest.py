@@ -23,7 +23,7 @@ SLOW = ("browser", "notebooks", "processes")
 """Folders of tests that `make test` leaves to `make test-all`; elsewhere a test may be marked slow by itself."""
 
 RELATIVES = {"hubert-base", "hubert-large", "wavlm-large", "roberta", "deberta-v3"}
-"""Tiny models whose adapter another one has too, in the same arrangement or nearly so: theirs are slow tests."""
+"""Tiny models that share their adapter with another tiny model. Tests with one of them as a parameter are slow."""
 
 PITCH = {"high": 600.0, "low": 150.0, "middle": 300.0}
 WORD = {"high": "up", "low": "down", "middle": "along"}
@@ -76,7 +76,7 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def maps_by_components() -> Iterator[None]:
-    """Maps are laid out as those of few clips: UMAP would compile for ten seconds (test_umap_layout.py has it)."""
+    """Lays maps out by principal components: UMAP compiles for ten seconds. `test_umap_layout.py` tests UMAP itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(umap_layout, "MIN_CLIPS", math.inf)
         yield

@@ -7,12 +7,21 @@ import pytest
 from fake_runs import write_run
 
 from turbo_kit.figures import umap_layout
-from turbo_kit.figures.umap_layout import MAP_POINTS, aligned_maps, embedding_spaces, flat_map, sample_clips, separation
+from turbo_kit.figures.umap_layout import (
+    MAP_POINTS,
+    MIN_CLIPS,
+    aligned_maps,
+    embedding_spaces,
+    flat_map,
+    sample_clips,
+    separation,
+)
 
 
 @pytest.fixture(autouse=True)
 def maps_by_umap(monkeypatch):
-    monkeypatch.setattr(umap_layout, "MIN_CLIPS", 10)
+    """Undoes what conftest.py does for all other tests; `MIN_CLIPS` was imported before that."""
+    monkeypatch.setattr(umap_layout, "MIN_CLIPS", MIN_CLIPS)
 
 
 def spaces_of_one_corpus(clips=120):
@@ -91,6 +100,13 @@ def test_flat_map_of_few_points_keeps_their_distances(clips):
         np.linalg.norm(plane[:, None] - plane[None], axis=-1),
         atol=1e-9,
     )
+
+
+def test_fewer_than_ten_clips_are_laid_out_by_principal_components_and_ten_by_umap():
+    vectors = np.random.default_rng(0).normal(size=(MIN_CLIPS, 6))
+    for clips, by_components in ((MIN_CLIPS - 1, True), (MIN_CLIPS, False)):
+        left, values, _ = np.linalg.svd(vectors[:clips] - vectors[:clips].mean(axis=0), full_matrices=False)
+        assert np.allclose(flat_map(vectors[:clips]), (left * values)[:, :2]) == by_components
 
 
 def test_a_large_map_shows_a_fixed_sample():

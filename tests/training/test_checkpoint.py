@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from outcomes import Stopped, outcome, stopped_before
+from slow_cases import slow
 
 from turbo_kit import InputError, evaluate, train
 from turbo_kit.training import loop, results
@@ -28,7 +29,7 @@ WAYS = {
     "early stopping": {"patience": 2, "epochs": 9, "epoch_embeddings": True},
 }
 QUICK_WAYS = ("turbo", "learned temperature", "accumulated, in chunks", "modality dropout", "early stopping")
-"""Each keeps a state of another kind; the others are left to the slow part."""
+"""Each saves another kind of state; the other ways are slow cases."""
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
@@ -73,9 +74,7 @@ def parts(stopped_once, tmp_path):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(
-    "way", [way if way in QUICK_WAYS else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
-)
+@pytest.mark.parametrize("way", [way if way in QUICK_WAYS else slow(way) for way in WAYS])
 def test_stopped_twice_it_is_the_training_that_never_was(quick, fold, tmp_path, stopped, way, device):
     config = quick(**WAYS[way], device=device)
     whole = train(config, fold.train, fold.dev, tmp_path / "whole")

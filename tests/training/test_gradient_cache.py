@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from slow_cases import slow
 
 from turbo_kit import InputError, train
 from turbo_kit.encoders import TrunkOutput
@@ -138,9 +139,7 @@ def test_without_the_random_state_of_each_chunk_the_gradient_would_be_another(re
     assert furthest(of_seed(ready, model, batch, backward)[1], expected) > 0.01
 
 
-@pytest.mark.parametrize(
-    "way", [way if way in ("light heads", "siglip") else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
-)
+@pytest.mark.parametrize("way", [way if way in ("light heads", "siglip") else slow(way) for way in WAYS])
 def test_without_dropout_it_is_the_gradient_of_the_batch_in_one_piece(ready, way):
     knobs = WAYS[way] | WITHOUT_DROPOUT | {"modality_dropout": 0.0}
     results = []

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from slow_cases import slow
 
 from turbo_kit import InputError, RunConfig, Utterance, evaluate, train
 from turbo_kit.corpora.corpus import Fold
@@ -112,11 +113,6 @@ def test_test_clips_are_predicted_once_and_never_leak(quick, fold, tones_corpus,
 def test_every_preset_trains(quick, fold, tmp_path, objective):
     history = train(quick(objective=objective, epochs=1), fold.train, fold.dev, tmp_path).history
     assert np.isfinite(history["train_loss"]).all()
-
-
-def slow(changes):
-    """What one of the quick cases has in other company."""
-    return pytest.param(changes, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
